@@ -11,7 +11,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-import modelbuild
+from tests.test_imports import parsed, sources
 
 ROOT = Path(__file__).parents[1]
 MODULES = {"pyyaml": "yaml", "tomli-w": "tomli_w"}
@@ -24,16 +24,16 @@ def declared() -> set[str]:
 
 
 def optional() -> set[str]:
-    """What the extras for downloads and for buckets bring along, and is imported only there. The program of the other one is started."""
+    """What extras bring along, and is imported only where it is used. The program of `run` is started."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    return {re.split(r"[<>=]", line)[0] for extra in ("hf", "remote") for line in table[extra]}
+    return {re.split(r"[<>=]", line)[0] for extra in ("hf", "remote", "dask") for line in table[extra]}
 
 
 def imported() -> set[str]:
     """The modules of other packages that ours import, also inside functions."""
     found = set()
-    for path in Path(modelbuild.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for text in sources().values():
+        for node in ast.walk(parsed(text)):
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):

@@ -101,6 +101,10 @@ EVENTS: dict[str, Kind] = {
         },
         ("bytes", "seconds", "digest", "error", "foreign", "because", "causes"),
     ),
+    "cluster": Kind(
+        "A cluster runs what takes long: the workers that it has now, and how many actions they run at once.",
+        {"scheduler": TEXT, "workers": COUNT, "threads": COUNT},
+    ),
     "brought": Kind("What a step makes came from the remote cache.", {"step": TEXT, "digest": DIGEST, "bytes": COUNT}),
     "gathered": Kind(
         "Tensors that a step needs came from the remote cache, and the bytes that were asked for.",

@@ -12,6 +12,7 @@ from modelbuild.cli.sentences import (
     Outcome,
     because,
     exchanged,
+    of_cluster,
     ran_open,
     remote_lost,
     replaced,
@@ -176,6 +177,8 @@ class Lines(Progress):
                 self.line(f"the cache's records are wrong ({event['path']}): everything is rebuilt")
             case "remote-lost":
                 self.line(remote_lost(event))
+            case "cluster":
+                self.line(of_cluster(event))
             case "brought":
                 if self.report.verbose:
                     self.line(f"{'fetched':<{MARK}}  {event['step']}  {size(event['bytes'])}", MARK + GAP)

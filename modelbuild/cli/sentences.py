@@ -39,6 +39,14 @@ def waiting(path: str) -> str:
     return f"waiting for another modelbuild that has locked {path}"
 
 
+def of_cluster(event: Event) -> str:
+    """Which machines work for a build."""
+    if not event["workers"]:
+        return f"the cluster at {event['scheduler']} has no workers yet: the build waits for them"
+    workers, actions = plural(event["workers"], "worker"), plural(event["threads"], "action")
+    return f"the cluster at {event['scheduler']} has {workers}, which run {actions} at once"
+
+
 def remote_lost(event: Event) -> str:
     """That a remote cache is given up for this build."""
     doing = "asked" if event["direction"] == "read" else "sent to"

@@ -42,12 +42,16 @@ class Untrue(Exception):
 
 
 class BuildOptions(NamedTuple):
-    """How to build: steps at once, whether to go on after a failure, to run what is made already, to tell why steps run."""
+    """How to build: steps at once, whether to go on after a failure, to run what is made already, to tell why steps run.
+
+    executor  the URL of a cluster that runs what takes long; None: all is run here
+    """
 
     jobs: int = 1
     keep_going: bool = False
     force: bool = False
     explain: bool = False
+    executor: str | None = None
 
 
 class Build:
@@ -112,7 +116,8 @@ class Build:
             look_up = self._rebuilder.look_up
             calls = Calls(look_up, self._execute, self._started, self._finished, self._rest, self._models.abort)
             try:
-                Scheduler(graph, self._options.jobs, self._options.keep_going, calls, self._costs).run()
+                options, away = self._options, self._models.away
+                Scheduler(graph, options.jobs, options.keep_going, calls, self._costs, away).run()
                 self._settle()
             finally:
                 with contextlib.suppress(Error):
@@ -223,7 +228,7 @@ class Build:
             begun = time.perf_counter()
             try:
                 made = self._models.work(action, step)
-                return made._replace(seconds=time.perf_counter() - begun)
+                return made if made.seconds else made._replace(seconds=time.perf_counter() - begun)
             except Damaged as damage:
                 names = [name for name in step.needs if self._rebuilder.results[name].artifact == damage.artifact]
                 if not names:

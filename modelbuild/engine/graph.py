@@ -122,6 +122,16 @@ class Graph:
             waves[depth[name]].append(step)
         return waves
 
+    def longest(self, costs: Mapping[str, float]) -> dict[str, float]:
+        """For each step, the seconds of the longest path of steps that begins with it; `costs` are those of each, as far as known."""
+        after: dict[str, float] = {}
+        paths: dict[str, float] = {}
+        for name, step in reversed(self.steps.items()):
+            paths[name] = costs.get(name, 0.0) + after.get(name, 0.0)
+            for need in step.needs:
+                after[need] = max(after.get(need, 0.0), paths[name])
+        return paths
+
     def sources(self) -> dict[Source, None]:
         """Every source, in the order of first use."""
         return {source: None for step in self.steps.values() for source in step.sources}

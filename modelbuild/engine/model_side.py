@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from modelbuild.engine.action import Action, ActionResult, Made
 from modelbuild.engine.graph import Graph, Output, Step
+from modelbuild.engine.scheduler import Away
 from modelbuild.errors import Error
 from modelbuild.tuples import NamedTuple
 
@@ -24,6 +25,7 @@ class ModelSide(NamedTuple):
     costs      the seconds that steps which are to run may take
     placed     the error of a step with the place that it stands at for a user: a file, or where the project says a parameter
     abort      have the actions under way give up
+    away       where steps run that do not run here
     """
 
     work: Callable[[Action, Step], Made]
@@ -34,3 +36,4 @@ class ModelSide(NamedTuple):
     costs: Callable[[Graph, Collection[str]], Mapping[str, float]] = lambda graph, running: {}
     placed: Callable[[Error, Step], Error] = lambda error, step: error
     abort: Callable[[], None] = lambda: None
+    away: Away | None = None

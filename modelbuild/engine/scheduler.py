@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from modelbuild import interrupt
 from modelbuild.engine.action import ActionResult
@@ -15,9 +15,13 @@ from modelbuild.errors import FellShort
 from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future, ThreadPoolExecutor
+    from concurrent.futures import Executor, Future
+    from queue import SimpleQueue
 
 State = Literal["ran", "hit", "failed", "skipped"]
+
+AWAY = "away"
+"""The steps that wait for a place on another machine, beside those of the pools of this one."""
 
 
 class Finish(NamedTuple):
@@ -52,35 +56,62 @@ class Calls(NamedTuple):
 _Timed = tuple[ActionResult, bool, float]
 
 
+class Away(Protocol):
+    """Runs steps that do not run here: a `concurrent.futures.Executor`, and what the scheduler must know of it."""
+
+    @property
+    def places(self) -> int:
+        """How many steps it has at once, at most; who asks has one for it."""
+
+    def travels(self, step: Step, /) -> bool:
+        """Whether a step is run there."""
+
+    def submit(self, call: Callable[[Step], _Timed], step: Step, /) -> Future[_Timed]:
+        """Run a step there: the call waits for it."""
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Begin nothing more."""
+
+
 class Scheduler:
     """Walks a graph once.
 
     Quick steps run in the calling thread, the others in `jobs` threads; of those that use every core, one at a time. Of the steps
-    that wait for a thread, the one is next behind which most is still to be done.
+    that wait for a place, the one is next behind which most is still to be done.
 
     costs  the seconds that steps may take, as far as known
+    away   where steps run that do not run here
     """
 
     def __init__(
-        self, graph: Graph, jobs: int, keep_going: bool, calls: Calls, costs: Mapping[str, float] | None = None
+        self,
+        graph: Graph,
+        jobs: int,
+        keep_going: bool,
+        calls: Calls,
+        costs: Mapping[str, float] | None = None,
+        away: Away | None = None,
     ) -> None:
         self._graph = graph
         self._jobs = jobs
         self._keep_going = keep_going
         self._calls = calls
+        self._away = away
         self._inline = Inline()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Executor | None = None
         self._missing = {name: len(set(step.needs)) for name, step in graph.steps.items()}
         self._dependents: dict[str, list[str]] = {name: [] for name in graph.steps}
         for name, step in graph.steps.items():
             for need in set(step.needs):
                 self._dependents[need].append(name)
         self._ready = [step for name, step in graph.steps.items() if not self._missing[name]]
-        self._paths = self._longest(costs) if costs else {}
+        self._paths = graph.longest(costs) if costs else {}
         self._quick: list[Step] = []
-        self._queues: dict[str, list[tuple[float, int, Step]]] = {"thread": [], "cores": []}
+        self._queues: dict[str, list[tuple[float, int, Step]]] = {"thread": [], "cores": [], AWAY: []}
         self._queued = 0
         self._under_way: dict[Future[_Timed], Step] = {}
+        self._taken = dict.fromkeys(self._queues, 0)
+        self._done: SimpleQueue[Future[_Timed]] | None = None
         self._stopped = False
         self._over: set[str] = set()
         self._took: dict[str, float] = {}
@@ -102,18 +133,12 @@ class Scheduler:
             self._calls.abort()
             raise
         finally:
-            if self._threads is not None:
-                self._threads.shutdown(wait=True, cancel_futures=True)
+            for executor in (self._threads, self._away):
+                if executor is not None:
+                    executor.shutdown(wait=True, cancel_futures=True)
         for name, step in self._graph.steps.items():
             if name not in self._over:
                 self._calls.finished(Finish(step, "skipped", None, None, 0.0))
-
-    def _longest(self, costs: Mapping[str, float]) -> dict[str, float]:
-        """For each step, the seconds of the longest path of steps that begins with it."""
-        paths: dict[str, float] = {}
-        for name in reversed(self._graph.steps):
-            paths[name] = costs.get(name, 0.0) + max((paths[after] for after in self._dependents[name]), default=0.0)
-        return paths
 
     def _is_waiting(self) -> bool:
         return bool(self._quick) or any(self._queues.values())
@@ -134,7 +159,10 @@ class Scheduler:
             self._quick.append(step)
             return
         self._queued += 1
-        heapq.heappush(self._queues[step.pool], (-self._paths.get(step.name, 0.0), self._queued, step))
+        heapq.heappush(self._queues[self._pool_of(step)], (-self._paths.get(step.name, 0.0), self._queued, step))
+
+    def _pool_of(self, step: Step) -> str:
+        return AWAY if self._away is not None and self._away.travels(step) else step.pool
 
     def _start(self) -> None:
         """Begin as many of the waiting steps as there is room for."""
@@ -144,13 +172,21 @@ class Scheduler:
             interrupt.check()
             self._calls.started(step)
             if step.pool:
-                self._under_way[self._pool().submit(self._timed, step)] = step
+                self._submit(step)
             else:
                 self._close(step, self._inline.submit(self._timed, step))
 
+    def _submit(self, step: Step) -> None:
+        executor = self._away if self._away is not None and self._away.travels(step) else self._pool()
+        future = executor.submit(self._timed, step)
+        self._under_way[future] = step
+        future.add_done_callback(self._ended().put)
+
     def _close_first(self) -> None:
-        """Wait for a step in a thread, and close those that are over."""
+        """Wait for a step in a place, and close those that are over."""
         over = [(self._under_way.pop(future), future) for future in self._first_done()]
+        for step, _ in over:
+            self._taken[self._pool_of(step)] -= 1
         interrupt.check()
         after = (name for step, _ in over for name in self._dependents[step.name])
         behind = max((self._paths.get(name, 0.0) for name in after), default=0.0)
@@ -186,30 +222,40 @@ class Scheduler:
             for queue in self._queues.values():
                 queue.clear()
             return start
-        cores = any(step.pool == "cores" for step in self._under_way.values())
-        while len(self._under_way) + len(start) < self._jobs:
-            queues = [queue for pool, queue in self._queues.items() if queue and not (cores and pool == "cores")]
-            if not queues:
-                break
+        while queues := [queue for pool, queue in self._queues.items() if queue and self._has_room(pool)]:
             _, _, step = heapq.heappop(min(queues, key=lambda queue: queue[0]))
-            cores = cores or step.pool == "cores"
+            self._taken[self._pool_of(step)] += 1
             start.append(step)
         # What runs in threads is started first, so that quick steps run beside it.
         start += self._quick
         self._quick = []
         return start
 
-    def _pool(self) -> ThreadPoolExecutor:
+    def _has_room(self, pool: str) -> bool:
+        """Whether one more step of a pool can begin."""
+        if pool == AWAY:
+            return self._away is not None and self._taken[AWAY] < self._away.places
+        here = self._taken["thread"] + self._taken["cores"]
+        return here < self._jobs and not (pool == "cores" and self._taken["cores"])
+
+    def _pool(self) -> Executor:
         if self._threads is None:
             from modelbuild.engine.executors import threads
 
             self._threads = threads.connect(self._jobs)
         return self._threads
 
-    def _first_done(self) -> Iterable[Future[_Timed]]:
-        from concurrent.futures import FIRST_COMPLETED, wait
+    def _ended(self) -> SimpleQueue[Future[_Timed]]:
+        """Where each future comes that is over. To wait for the first of many would cost each of them every time."""
+        if self._done is None:
+            from queue import SimpleQueue
 
-        return wait(self._under_way, return_when=FIRST_COMPLETED).done
+            self._done = SimpleQueue()
+        return self._done
+
+    def _first_done(self) -> Iterable[Future[_Timed]]:
+        first = self._ended().get()
+        return [first, *(self._ended().get() for _ in range(self._ended().qsize()))]
 
     def _release(self, step: Step) -> None:
         self._over.add(step.name)

@@ -204,6 +204,10 @@ class Sources:
                 self._by_digest.setdefault(digest, source)
         return digest
 
+    def believe(self, source: Source, digest: str) -> None:
+        """Take it that a source has this digest, as somebody says who has read it: what is read of it is hashed all the same."""
+        self._know(source, digest)
+
     def source(self, digest: str) -> Source:
         """The source that has this digest."""
         return self._by_digest[digest]

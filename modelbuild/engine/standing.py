@@ -95,8 +95,15 @@ def due(standing: Standing, records: Records, forced: Container[str] = ()) -> li
         elif step.name in forced or step.name not in results:
             because = reasons(step, last(step.name), standing.actions[step.name], forced)
             found[step.name] = Due(step, True, because)
+    # What comes from elsewhere is not made, and needs nothing.
+    offered = {
+        name
+        for name, each in found.items()
+        if each.step.pool and name not in forced and name in standing.actions
+        if records.cache.offer(standing.actions[name].digest) is not None
+    }
     for step in reversed(graph.steps.values()):
-        for name in step.needs if step.name in found else ():
+        for name in step.needs if step.name in found and step.name not in offered else ():
             if name not in found and not records.cache.has(results[name]):
                 found[name] = Due(graph.steps[name], found[step.name].sure, [_GONE])
     return [found[name] for name in graph.steps if name in found]

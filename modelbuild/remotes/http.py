@@ -17,7 +17,7 @@ from modelbuild.remotes import Missing, Pieces, checked_name
 
 SCHEMES = ("https", "http")
 
-PATIENCE = Patience(tries=3, unheard=1, pause=0.2, longest=10.0, connect=5.0, silence=15.0)
+PATIENCE = Patience(tries=2, unheard=1, pause=0.2, longest=10.0, connect=5.0, silence=10.0)
 """Shorter than for a registry: what a cache does not give in time is made."""
 
 _SCOPE = "cache"

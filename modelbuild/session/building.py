@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from modelbuild import interrupt
 from modelbuild.engine import garbage
@@ -26,6 +27,9 @@ from modelbuild.session.settings import cache_limit, memory_limit
 from modelbuild.session.shared import joined, pin_weights
 from modelbuild.session.stamp import again, take
 from modelbuild.session.worker import Worker
+
+if TYPE_CHECKING:
+    from modelbuild.session.cluster.submitting import Submitting
 
 MANY = 1000
 """Steps of a build that may take a moment more: without a stamp the next one has as much to look at."""
@@ -107,6 +111,17 @@ def _build(
     return done.errors
 
 
+def _spread(
+    session: Session, graph: Graph, options: BuildOptions, worker: Worker
+) -> contextlib.AbstractContextManager[Submitting | None]:
+    """Who has steps run by a cluster, if one is asked for. What is forced is made here: nobody else's result is taken for it."""
+    if options.executor is None or options.force:
+        return contextlib.nullcontext()
+    from modelbuild.session.cluster.submitting import submitting
+
+    return submitting(options.executor, graph, session.cache, session.sources, worker.run, worker.report)
+
+
 class _Building:
     def __init__(
         self, session: Session, graph: Graph, destination: Destination, report: Callable[[Event], None]
@@ -125,7 +140,7 @@ class _Building:
 
     def run(self, options: BuildOptions) -> Build:
         """Run the steps that are due and put what they make where it goes, once."""
-        destination, models = self._destination, self._session.models
+        destination = self._destination
         if options.force:
             destination.doubt()
         worker = Worker(
@@ -137,18 +152,36 @@ class _Building:
             report=self._report,
             force=options.force,
         )
+        with _spread(self._session, self._graph, options, worker) as away:
+            return self._run(options, worker, away)
+
+    def _run(self, options: BuildOptions, worker: Worker, away: Submitting | None) -> Build:
+        destination, models = self._destination, self._session.models
+
+        def stop() -> None:
+            worker.stop.set()
+            if away is not None:
+                away.stop()
+
+        def costs(graph: Graph, running: Collection[str]) -> Mapping[str, float]:
+            found = self._durations.costs(graph, running, self._sizes)
+            if away is not None:
+                away.expect(found, self._sizes)
+            return found
+
         side = ModelSide(
-            work=worker.run,
+            work=away.work if away is not None else worker.run,
             publish=self._put,
             together=destination.together,
             restore=destination.restore,
             preflight=self._preflight,
-            costs=lambda graph, running: self._durations.costs(graph, running, self._sizes),
+            costs=costs,
             placed=placed.placed,
-            abort=worker.stop.set,
+            abort=stop,
+            away=away,
         )
         build = Build(self._graph, self._session.records, side, self._report, options)
-        with interrupt.deferred(worker.stop.set):
+        with interrupt.deferred(stop):
             try:
                 build.run()
             finally:

@@ -1,4 +1,4 @@
-"""Where the bytes of tensors lie: those of leaves in the weights of this build or in what a tool made, and those made before."""
+"""Where the bytes of tensors lie: in weights of this build, in what a tool made, in what was made before; and how weights are read."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from modelbuild.engine import unfinished
 from modelbuild.engine.cache import LocalCache
-from modelbuild.engine.sources import Sources
+from modelbuild.engine.sources import Digester, FileDigest, Sources
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
+from modelbuild.tensors import formats
 
 if TYPE_CHECKING:
     from modelbuild.tensors.evaluate import Region
@@ -79,3 +80,16 @@ def at_hand(
             blobs[path] = at.blob
             found[key] = (Region(path, at.offset, at.length, at.blob, passing=True), at.xxh3)
     return found
+
+
+def digesters() -> dict[str, Digester]:
+    """How the digests of weights files are taken: a format's module is imported when a file of it has to be read."""
+
+    def digester(form: str) -> Digester:
+        def digest(path: str) -> FileDigest:
+            found = formats.get(form).survey(path)
+            return FileDigest(found.digest, found.table.encode())
+
+        return digest
+
+    return {form: digester(form) for form in formats.WEIGHTS}

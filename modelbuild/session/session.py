@@ -119,7 +119,7 @@ class Session:
         """The sources, none of which has been looked at."""
         from modelbuild.engine.sources import Sources
         from modelbuild.engine.stat_cache import StatCache
-        from modelbuild.session.worker import digesters
+        from modelbuild.session.leaves import digesters
 
         return Sources(StatCache(self.store.database), digesters())
 

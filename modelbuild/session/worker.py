@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
+from copy import copy
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from modelbuild.engine.budget import Budget
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Source, Step
-from modelbuild.engine.sources import Digester, FileDigest, Sources, changed, unreadable
+from modelbuild.engine.sources import Sources, changed, unreadable
 from modelbuild.engine.store import Damaged
 from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
@@ -39,19 +40,6 @@ if TYPE_CHECKING:
     from modelbuild.tensors.tensor import TensorTable
 
     Find = Callable[[Iterable[str]], Mapping[str, tuple[Region, str]]]
-
-
-def digesters() -> dict[str, Digester]:
-    """How the digests of weights files are taken: a format's module is imported when a file of it has to be read."""
-
-    def digester(form: str) -> Digester:
-        def digest(path: str) -> FileDigest:
-            found = formats.get(form).survey(path)
-            return FileDigest(found.digest, found.table.encode())
-
-        return digest
-
-    return {form: digester(form) for form in formats.WEIGHTS}
 
 
 _SPACE = "free some space, or name other folders with --cache and --models; finished steps are cached"
@@ -107,6 +95,13 @@ class Worker:
             except OSError as error:
                 raise self.failed(error) from error
         raise AssertionError
+
+    def reading(self, sources: Sources) -> Worker:
+        """The same worker, with the same threads and memory, for actions that read other sources."""
+        self.pool()
+        other = copy(self)
+        other.sources = sources
+        return other
 
     def sweep(self, folder: str) -> None:
         """Remove the unfinished files that were left in a folder for too long, once."""
@@ -196,6 +191,12 @@ class Inputs:
     def artifact(self, role: str) -> bytes:
         """The bytes of what another step made."""
         return self._worker.store.read(self._digests[role])
+
+    def recipe(self, role: str) -> Recipe:
+        """The recipe that another step made."""
+        from modelbuild.tensors.recipe import Recipe
+
+        return Recipe.decode(self.artifact(role))
 
     def entry(self, role: str) -> ActionResult:
         """Digest and size of what another step made."""

@@ -19,7 +19,7 @@ from modelbuild.engine.store import Store
 from modelbuild.remotes import BLOBS, RECORDS, Remote
 from modelbuild.sharing.gathering import Gathering, Means, Tensors
 from modelbuild.sharing.hashing import Hashing
-from modelbuild.sharing.keys import Keys
+from modelbuild.sharing.keys import Known
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import INDEX_LIMIT, LIMIT, Record, decode_index
 from modelbuild.sharing.signing import Signer, Trust
@@ -60,14 +60,14 @@ class SharedCache(LocalCache):
         self,
         store: Store,
         remote: Remote,
-        keys: Keys,
+        keys: Known,
         terms: Terms,
         scratch: Callable[[], str | None],
         tell: Callable[[Event], None],
         tensors: Tensors | None = None,
     ) -> None:
         super().__init__(store)
-        self._keys = keys
+        self.keys = keys
         self._terms = terms
         self._scratch = scratch
         self._tell = tell
@@ -86,7 +86,7 @@ class SharedCache(LocalCache):
     # The engine's questions
 
     def expect(self, steps: Mapping[Step, Action]) -> None:
-        self._keys.learn(steps)
+        self.keys.learn(steps)
 
     def results(self, actions: Iterable[str]) -> dict[str, ActionResult]:
         wanted = list(actions)
@@ -100,7 +100,8 @@ class SharedCache(LocalCache):
         super().record_all(made)
         if self._terms.writes:
             for action, each in made.items():
-                if self._is_shared(action):
+                # What a worker has sent there, the remote says itself.
+                if self._is_shared(action) and self._records.get(action) is None:
                     self.uploads.add(action, each)
 
     def fetch(self, result: ActionResult) -> bool:
@@ -118,7 +119,7 @@ class SharedCache(LocalCache):
             return None
         record = self._ask([action]).get(action)
         known = record.result if record is not None else super().results([action]).get(action)
-        if known is None or not self._bring(known, self._keys.step(action)):
+        if known is None or not self._bring(known, self.keys.step(action)):
             return None
         tensors = self._index(record) if record is not None else ()
         super().record_all({action: Made(known, tensors, seconds=record.seconds if record is not None else 0.0)})
@@ -130,8 +131,15 @@ class SharedCache(LocalCache):
         return self._gathering.gathered(action, wanted)
 
     def finish(self, check: Callable[[], None]) -> Sent:
-        """Wait for the uploads, and tell what was exchanged."""
-        sent = self.uploads.finish(check)
+        """Wait for the uploads, and tell what was exchanged; also if `check` raises, since somebody does not want to wait."""
+        try:
+            self.uploads.finish(check)
+        finally:
+            sent = self._told()
+        return sent
+
+    def _told(self) -> Sent:
+        sent = self.uploads.sent()
         count, size = self._brought
         if count or sent.results or sent.left:
             self._tell(
@@ -152,6 +160,16 @@ class SharedCache(LocalCache):
         self.line.stop()
         self.line.remote.close()
 
+    def ask_again(self, action: str) -> None:
+        """Somebody has made this since it was asked for."""
+        with self._mutex:
+            self._records.pop(action, None)
+
+    @property
+    def is_mutual(self) -> bool:
+        """Whether results are both taken from the remote and sent there."""
+        return self._terms.reads and self._terms.writes
+
     def shares(self, step: Step) -> bool:
         """Whether a step's results are exchanged at all."""
         return self._terms.shares(step)
@@ -159,7 +177,7 @@ class SharedCache(LocalCache):
     def is_sent(self, action: str) -> bool:
         """Whether the remote has a record of an action."""
         try:
-            key = self._keys.key(action)
+            key = self.keys.key(action)
             return key is not None and self.line.size(RECORDS, key, "read") is not None
         except Lost:
             return False
@@ -167,7 +185,7 @@ class SharedCache(LocalCache):
     # Records
 
     def _is_shared(self, action: str) -> bool:
-        step = self._keys.step(action)
+        step = self.keys.step(action)
         return step is not None and self._terms.shares(step)
 
     def _ask(self, actions: Sequence[str]) -> dict[str, Record]:
@@ -177,14 +195,15 @@ class SharedCache(LocalCache):
         with self._mutex:
             new = [each for each in actions if each not in self._records]
         new = [action for action in new if self._is_shared(action)]
-        keys = {action: key for action in new if (key := self._keys.key(action)) is not None}
+        keys = {action: key for action in new if (key := self.keys.key(action)) is not None}
         if keys and self.line.serves("read"):
             with trace.span("ask the remote cache", "io", records=len(keys)):
-                self._take(dict(zip(keys, self._asked(list(keys.values())), strict=True)))
+                self._take(dict(zip(keys, self.records(list(keys.values())), strict=True)))
         with self._mutex:
             return {each: found for each in actions if (found := self._records.get(each)) is not None}
 
-    def _asked(self, keys: Sequence[str]) -> Iterator[Record | None]:
+    def records(self, keys: Sequence[str]) -> Iterator[Record | None]:
+        """The records of keys, in their order; None for what is not there, or cannot be believed."""
         if len(keys) == 1:
             yield self._record(keys[0])
             return

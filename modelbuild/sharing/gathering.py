@@ -19,7 +19,7 @@ from modelbuild.engine.store import Damaged
 from modelbuild.files import Temporary
 from modelbuild.remotes import BLOBS, RECORDS
 from modelbuild.sharing import parts
-from modelbuild.sharing.keys import Keys
+from modelbuild.sharing.keys import Known
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.parts import LEAST, Part
 from modelbuild.sharing.record import LIMIT
@@ -43,7 +43,7 @@ class Means(NamedTuple):
     """What is shared, and by whom records are signed and believed."""
 
     line: Line
-    keys: Keys
+    keys: Known
     tensors: Tensors
     signer: Signer | None
     trust: Trust | None

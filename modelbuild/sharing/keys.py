@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from modelbuild.digest import canonical
 from modelbuild.engine.action import ABSENT, Action
@@ -17,6 +18,28 @@ from modelbuild.engine.graph import Source, Step
 
 VERSION = 1
 """The next number when keys are made otherwise: nobody finds what was kept by the older ones."""
+
+
+class Known(Protocol):
+    """Knows actions: what their steps are, and their keys."""
+
+    def learn(self, steps: Mapping[Step, Action]) -> None:
+        """Hear what steps are, after those that they need."""
+
+    def step(self, action: str) -> Step | None:
+        """The step of an action that was heard of."""
+
+    def key(self, action: str) -> str | None:
+        """64 hex digits; None where a file that decides the result is not what it was, or nobody knows its sha256."""
+
+    def contents(self, source: Source, digest: str, /) -> str | None:
+        """The sha256 of a source that has this digest for the engine; None if that is not known."""
+
+    def weights(self, action: str) -> Mapping[str, Source]:
+        """The weights files that an action's recipes may name tensors of, by the digests that the engine has of them."""
+
+    def recipe(self, action: str) -> str | None:
+        """The recipe that an action is run on; None if it has none."""
 
 
 class Keys:
@@ -51,6 +74,11 @@ class Keys:
             if action not in self._made:
                 self._made[action] = self._key(action)
             return self._made[action]
+
+    def contents(self, source: Source, digest: str) -> str | None:
+        """The sha256 of a source that has this digest for the engine; None if that is not known."""
+        with self._mutex:
+            return self._contents(source, digest)
 
     def weights(self, action: str) -> dict[str, Source]:
         """The weights files that an action's recipes may name tensors of, by the digests that the engine has of them."""

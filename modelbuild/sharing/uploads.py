@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import queue
 import threading
@@ -14,6 +13,7 @@ from modelbuild.digest import sha256
 from modelbuild.engine.action import Made
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
+from modelbuild.files import open_plain
 from modelbuild.remotes import BLOBS, CHUNK, RECORDS
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import SMALL, Record, encode_index
@@ -85,15 +85,18 @@ class Uploads:
         with self._mutex:
             return dict(self._left)
 
-    def finish(self, check: Callable[[], None]) -> Sent:
+    def sent(self) -> Sent:
+        """What became of the uploads so far."""
+        with self._mutex:
+            return Sent(self._results, self._bytes, len(self._left))
+
+    def finish(self, check: Callable[[], None]) -> None:
         """Wait until all is there or the remote is lost. `check` raises where the user no longer wants to wait."""
         while self._due and self._line.serves("write") and any(each.is_alive() for each in self._threads):
             check()
             time.sleep(0.02)
         for _ in self._threads:
             self._waiting.put(None)
-        with self._mutex:
-            return Sent(self._results, self._bytes, len(self._left))
 
     def _work(self) -> None:
         while (taken := self._waiting.get()) is not None:
@@ -127,7 +130,7 @@ class Uploads:
         if result.size <= SMALL:
             data = self._store.read(result.artifact)
         else:
-            self._send_file(result.artifact, result.size)
+            self.give(result.artifact, result.size)
         if made.tensors:
             spelled = encode_index(made.tensors)
             index = sha256(spelled)
@@ -138,8 +141,9 @@ class Uploads:
             self._parts(action, made)
         return True
 
-    def _send_file(self, artifact: str, size: int) -> None:
-        with self._store.open(artifact) as file:
+    def give(self, artifact: str, size: int, path: str | None = None) -> None:
+        """Send a file now: an artifact of the store, or what lies at a path. Raises Lost, Damaged, OSError."""
+        with self._store.open(artifact) if path is None else open_plain(path, buffering=0) as file:
             if os.fstat(file.fileno()).st_size != size:
                 raise Damaged(artifact)
 
@@ -153,6 +157,11 @@ class Uploads:
 
             self._send(artifact, size, pieces)
 
+    def doubt(self, digest: str) -> None:
+        """Somebody did not find there what was sent before."""
+        with self._mutex:
+            self._there.discard(digest)
+
     def _send(self, digest: str, size: int, pieces: Callable[[], Iterator[bytes] | list[bytes]]) -> None:
         """Send bytes that are not there yet."""
         name = digest.removeprefix("sha256:")
@@ -165,15 +174,3 @@ class Uploads:
                 self._bytes += size
         with self._mutex:
             self._there.add(digest)
-
-
-def spelled(left: dict[str, Made]) -> bytes:
-    """What is not sent yet, to be kept for a later build: the actions alone."""
-    return json.dumps(sorted(left)).encode()
-
-
-def recalled(data: bytes | None) -> list[str]:
-    with suppress(ValueError, TypeError):
-        found = json.loads(data or b"[]")
-        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
-    return []

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Looked(NamedTuple):
     """What a look before a build gives: the recipe, and what is worth a look and stops nothing."""
 
-    recipe: bytes
+    recipe: Recipe
     warnings: Sequence[Error] = ()
 
 
@@ -37,6 +37,9 @@ class Inputs(Protocol):
 
     def artifact(self, role: str, /) -> bytes:
         """The bytes of what another step made."""
+
+    def recipe(self, role: str, /) -> Recipe:
+        """The recipe that another step made."""
 
     def values(self, x: Expression, /) -> bytes:
         """The bytes of a small tensor of the weights files among the sources, or of what is made of such.

@@ -55,5 +55,6 @@ def test_jobs_are_all_cores_unless_said_and_never_thousands() -> None:
         "keep_going": False,
         "force": True,
         "explain": False,
+        "executor": None,
     }
     assert Request(jobs=100_000).options().jobs == MOST_JOBS

@@ -137,6 +137,7 @@ def golden(name: str, project: Project, *words: str, **env: str) -> None:
         ("build_verbose", ["-v", "chat"]),
         ("dry_run_nothing", ["-n"]),
         ("list", ["list"]),
+        ("worker_without_cache", ["worker", "tcp://scheduler:8786"]),
         ("list_json", ["list", "--json"]),
         ("list_one", ["list", "base:q8_0"]),
         ("show", ["show", "chat"]),
@@ -665,7 +666,7 @@ def ask(project: Project, *words: str, **env: str) -> subprocess.CompletedProces
 
 
 def test_commands_and_targets_complete(built: Project) -> None:
-    assert complete(built, "c") == ["check", "clean", "cp", "chat", "chat:latest"]
+    assert complete(built, "c") == ["cache", "check", "clean", "cp", "chat", "chat:latest"]
     assert complete(built, "show", "base:") == ["base:latest", "base:q4_K_M", "base:q8_0"]
     assert complete(built, "-k", "al") == ["all"]
     assert complete(built, "build", "chat", "ba")[0] == "base"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,3 +169,16 @@ def test_what_a_fine_tune_has_in_common_with_its_base_is_fetched(tmp_path: Path)
         assert not second.build("chat:q8_0")
         kept = [path.stat().st_size for path in (second.cache / "blobs").glob("sha256-*")]
         assert sum(size > 1 << 20 for size in kept) == 1
+
+
+def test_without_a_remote_nothing_of_it_is_imported(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "")
+    machine.write("ModelBuild.toml", '[model.chat]\nfrom = "./weights"\n')
+    machine.checkpoint()
+    code = (
+        "import sys\nfrom modelbuild.cli.main import main\n"
+        f"assert main({machine.command()[3:]!r}) == 0\n"
+        "print([name for name in sys.modules if name.startswith(('modelbuild.sharing', 'modelbuild.remotes', 'urllib3', 'obstore'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"

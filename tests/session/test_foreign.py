@@ -18,7 +18,7 @@ from modelbuild.engine.stat_cache import StatCache
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.session import foreign
-from modelbuild.session.worker import digesters
+from modelbuild.session.leaves import digesters
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from modelbuild.engine.stat_cache import StatCache
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.session import worker
-from modelbuild.session.leaves import Leaves
-from modelbuild.session.worker import Inputs, Worker, digesters
+from modelbuild.session.leaves import Leaves, digesters
+from modelbuild.session.worker import Inputs, Worker
 from modelbuild.tensors import materialize
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.recipe import Entry, Recipe

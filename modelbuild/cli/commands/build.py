@@ -68,6 +68,9 @@ def parameters() -> list[click.Parameter]:
             metavar="FILE",
             help="Write a trace of the build to FILE, for Perfetto or chrome://tracing.",
         ),
+        click.Option(
+            ["--executor"], metavar="URL", help="Have a cluster run what takes long, such as dask://scheduler:8786."
+        ),
         click.Option(["--watch"], is_flag=True, help="Build again on every change, until interrupted."),
         click.Option(
             ["--ollama"],
@@ -90,13 +93,14 @@ class Request(NamedTuple):
     output: str | None = None
     ollama: str | None = None
     profile: str | None = None
+    executor: str | None = None
 
     def options(self) -> BuildOptions:
         """How the engine is to build."""
         from modelbuild.engine.build import BuildOptions
 
         jobs = min(self.jobs or cores(), MOST_JOBS)
-        return BuildOptions(jobs=jobs, keep_going=self.keep_going, force=self.force, explain=self.explain)
+        return BuildOptions(jobs, self.keep_going, self.force, self.explain, self.executor)
 
 
 def run(call: Invocation, **given: Any) -> int:

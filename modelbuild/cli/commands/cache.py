@@ -1,4 +1,4 @@
-"""Exchange results with the project's remote cache: `push`, `pull` or `stat`.
+"""Exchange results with the remote cache: push, pull or stat.
 
 `push` sends what is in the cache of this machine and not in the remote one; `pull` fetches what a build of the targets would
 take, and installs nothing; `stat` says what is where. A build does the same by itself.

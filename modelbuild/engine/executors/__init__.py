@@ -1,1 +1,1 @@
-"""Executors run steps: `inline`, in the calling thread, or in `threads`; the scheduler chooses one for the build."""
+"""Executors run steps: `inline`, in the calling thread, in `threads`, or by the workers of a `dask` cluster."""
