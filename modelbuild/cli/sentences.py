@@ -50,7 +50,7 @@ def of_cluster(event: Event) -> str:
 def remote_lost(event: Event) -> str:
     """That a remote cache is given up for this build."""
     doing = "asked" if event["direction"] == "read" else "sent to"
-    return f"the remote cache is no longer {doing} in this build: {event['error']}"
+    return f"the remote cache is no longer {doing} in this build: {event['error'].removeprefix('error: ')}"
 
 
 def exchanged(event: Event) -> str:

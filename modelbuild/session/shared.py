@@ -81,7 +81,7 @@ def connected(
         found = _BLOB.fullmatch(os.path.basename(source.path))
         return f"sha256:{found[1]}" if found else None
 
-    contents = Contents(StatCache(session.store.database), _running, absent)
+    contents = Contents(StatCache(session.store.database), _running, absent, tell)
     reads, writes = declared.mode in ("both", "read"), declared.mode in ("both", "write")
     signer = None
     # Who has no key of those that others trust may still read: a key lies on few machines.

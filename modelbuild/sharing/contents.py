@@ -12,6 +12,7 @@ from typing import Protocol
 
 from modelbuild import interrupt, trace
 from modelbuild.digest import CHUNK
+from modelbuild.engine.build import LARGE, Event
 from modelbuild.engine.graph import Source
 from modelbuild.engine.stat_cache import Hashed, StatCache
 from modelbuild.errors import Error
@@ -36,14 +37,20 @@ class Contents:
 
     running  takes the engine's digest of a source anew. Raises Error for a file that is not of its form
     absent   the sha256 of a source that is not here, if anybody has said it
+    tell     told an event `hashing` before a large file is read
     """
 
     def __init__(
-        self, cache: StatCache, running: Callable[[Source], Running], absent: Callable[[Source], str | None]
+        self,
+        cache: StatCache,
+        running: Callable[[Source], Running],
+        absent: Callable[[Source], str | None],
+        tell: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self._cache = cache
         self._running = running
         self._absent = absent
+        self._tell = tell
         self._mutex = threading.Lock()
         self._tensors: dict[str, bytes] = {}
         self._known: dict[tuple[Source, str], str | None] = {}
@@ -81,6 +88,8 @@ class Contents:
         tensors = running.twin(Sha256) if isinstance(running, RunningDigest) else None
         with open_plain(source.path, buffering=0) as file, Hashing() as sha:
             before = os.fstat(file.fileno())
+            if before.st_size > LARGE:
+                self._tell({"event": "hashing", "files": 1, "bytes": before.st_size})
             with trace.span(f"sha256 of {os.path.basename(source.path)}", "io", bytes=before.st_size):
                 while data := file.read(CHUNK):
                     interrupt.check()

@@ -57,11 +57,10 @@ class Keys:
         self._leaves: dict[str, frozenset[str] | None] = {}
 
     def learn(self, steps: Mapping[Step, Action]) -> None:
-        """Hear what steps are, after those that they need."""
-        with self._mutex:
-            for step, action in steps.items():
-                self._steps.setdefault(action.digest, (step, action))
-                self._latest[step.name] = action.digest
+        """Hear what steps are, after those that they need. It waits for nobody: a key may take as long as its sources are to read."""
+        for step, action in steps.items():
+            self._steps.setdefault(action.digest, (step, action))
+            self._latest[step.name] = action.digest
 
     def step(self, action: str) -> Step | None:
         """The step of an action that was heard of."""

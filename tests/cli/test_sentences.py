@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from modelbuild.cli.sentences import Outcome, because, caused, forecasts, nothing_to_do, summed_up, taken
+from modelbuild.cli.sentences import (
+    Outcome,
+    because,
+    caused,
+    exchanged,
+    forecasts,
+    nothing_to_do,
+    remote_lost,
+    summed_up,
+    taken,
+)
 from modelbuild.engine.standing import FORCED
 from modelbuild.plan.needs import FileToBe
 from modelbuild.session.forecast import Forecast
@@ -97,3 +107,11 @@ def test_forecasts_are_a_table_or_every_tensor_of_each_model() -> None:
     assert head.startswith("chat:latest  ")
     assert tensors.split("\n")[-1].split() == ["k", "q8_0", "8", "×", "32"]
     assert forecasts(models[1:], verbose=False, width=None) == []
+
+
+def test_what_was_exchanged_with_a_remote_cache() -> None:
+    counts = {"fetched": 1, "bytes_fetched": 812_000_000, "sent": 2, "bytes_sent": 0, "left": 0}
+    assert exchanged(counts) == "remote cache: 1 result fetched (812 MB), 2 sent (0 B)"
+    assert exchanged({**counts, "fetched": 0, "sent": 0, "left": 3}).startswith("remote cache: 3 not sent")
+    told = remote_lost({"direction": "read", "error": "error: 'host' does not answer"})
+    assert told == "the remote cache is no longer asked in this build: 'host' does not answer"
