@@ -24,9 +24,9 @@ def declared() -> set[str]:
 
 
 def optional() -> set[str]:
-    """What the extra for downloads brings along, and is imported only there. The program of the other one is started."""
+    """What the extras for downloads and for buckets bring along, and is imported only there. The program of the other one is started."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    return {re.split(r"[<>=]", line)[0] for line in table["hf"]}
+    return {re.split(r"[<>=]", line)[0] for extra in ("hf", "remote") for line in table[extra]}
 
 
 def imported() -> set[str]:

@@ -30,6 +30,7 @@ from modelbuild.cli.kinds import Folder, Ftype, Memory, Override, Pair, Target, 
 from modelbuild.cli.paths import aimed
 from modelbuild.cli.report import Report
 from modelbuild.errors import Error
+from modelbuild.project.remote_cache import MODES
 from modelbuild.words import did_you_mean, listed, nearest
 
 DEFAULT = "build"
@@ -104,6 +105,11 @@ def common(hidden: bool) -> list[click.Parameter]:
         option(["--var", "vars"], multiple=True, type=Pair(), metavar="NAME=VALUE", help="Set a variable of [vars]."),
         option(["--models"], type=Folder(), metavar="DIR", help="Models folder; default: Ollama's."),
         option(["--cache"], type=Folder(), metavar="DIR", help="Cache folder; default: ~/.cache/modelbuild."),
+        option(
+            ["--remote-cache"],
+            type=click.Choice(MODES),
+            help="What to do with the project's remote cache; default: as the project says.",
+        ),
         option(["--locked"], is_flag=True, default=None, help="Fail if ModelBuild.lock would change."),
         option(["--offline"], is_flag=True, default=None, help="Use no network: build from what is here."),
         option(["--memory"], type=Memory(), metavar="SIZE", help="Memory limit for tensors, such as 2GiB."),

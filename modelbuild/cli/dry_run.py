@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from modelbuild import steps
@@ -10,22 +11,35 @@ from modelbuild.cli.fetched import not_pulled, show_wanted, waiting, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.progress import broken_events, no_work
-from modelbuild.cli.sentences import because, forecasts, to_come
+from modelbuild.cli.sentences import because, forecasts, remote_lost, to_come
 from modelbuild.cli.tables import hanging
 from modelbuild.engine.sources import ALL, BUILD
 from modelbuild.project.broken import told
 from modelbuild.session import state
 from modelbuild.session.forecast import Forecast, Written, files_ahead, look_ahead, models_ahead
+from modelbuild.session.shared import joined
 from modelbuild.session.why import Why
-from modelbuild.words import plural
+from modelbuild.words import plural, size
 
 if TYPE_CHECKING:
     from modelbuild.cli.report import Report
+    from modelbuild.engine.build import Event
     from modelbuild.session.session import Selection, Session
 
 
 def forecast(call: Invocation, selection: Selection, *, explain: bool, models: bool = True, force: bool = False) -> int:
     """Print what a build would run: with the reasons if `explain`, with the models to be if `models`."""
+    with joined(call.session, partial(_hear, call.report)):
+        return _forecast(call, selection, explain=explain, models=models, force=force)
+
+
+def _hear(report: Report, event: Event) -> None:
+    """Say that the remote cache cannot be asked. How far an answer has come is nothing to tell."""
+    if event["event"] == "remote-lost":
+        report.object(event) if report.as_json else report.note(remote_lost(event))
+
+
+def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: bool, force: bool) -> int:
     session, report = call.session, call.report
     broken = wrong(selection.broken)
     if session.outside or len(broken) < len(selection.broken):
@@ -46,9 +60,13 @@ def forecast(call: Invocation, selection: Selection, *, explain: bool, models: b
                 "targets": needed_by[step.name],
             }
             event |= {"state": "would-run" if sure else "would-maybe"}
+            if offer := ahead.offers.get(step.name):
+                event |= {"state": "would-fetch", "bytes": offer.size}
             causes = [cause.data() for cause in why.causes(step)] if explain else []
             event |= {"foreign": True} if steps.is_foreign(step.kind) else {}
             report.object(event | ({"because": reasons, "causes": causes} if explain else {}))
+        elif offer := ahead.offers.get(step.name):
+            report.result(hanging(f"{'fetch':<7}  {step.name}  {size(offer.size)}", report.width, 9))
         elif explain:
             name = f"{step.name} (foreign)" if steps.is_foreign(step.kind) else step.name
             lines = because(name, why.causes(step), "would run" if sure else "may run")
@@ -72,8 +90,9 @@ def forecast(call: Invocation, selection: Selection, *, explain: bool, models: b
         report.object(no_work(report.seconds, hit=len(ahead.graph.steps) - len(ahead.due), failed=len(against)))
     elif ahead.due:
         labels = {label for step, _, _ in ahead.due for label in needed_by[step.name]}
+        steps_to_run = sum(due.sure for due in ahead.due) - len(ahead.offers)
         report.note(
-            to_come(sum(due.sure for due in ahead.due), sum(not due.sure for due in ahead.due), len(labels), disk)
+            to_come(steps_to_run, sum(not due.sure for due in ahead.due), len(labels), disk, ahead.offers.values())
         )
     elif chosen.outputs and not against:
         report.note(_nothing_would_run(session, selection, files))

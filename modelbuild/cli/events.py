@@ -90,14 +90,28 @@ EVENTS: dict[str, Kind] = {
         "A step is over, or would run.",
         {
             **STEP,
-            "state": _words("ran", "hit", "failed", "skipped", "would-run", "would-maybe"),
+            "state": _words("ran", "hit", "failed", "skipped", "would-run", "would-maybe", "would-fetch"),
             "seconds": SECONDS,
             "digest": _or_null(DIGEST),
             "error": ERROR,
             "foreign": FOREIGN,
+            "bytes": COUNT,
             **WHY,
         },
-        ("seconds", "digest", "error", "foreign", "because", "causes"),
+        ("bytes", "seconds", "digest", "error", "foreign", "because", "causes"),
+    ),
+    "brought": Kind("What a step makes came from the remote cache.", {"step": TEXT, "digest": DIGEST, "bytes": COUNT}),
+    "gathered": Kind(
+        "Tensors that a step needs came from the remote cache, and the bytes that were asked for.",
+        {"step": TEXT, "tensors": COUNT, "bytes": COUNT},
+    ),
+    "shared": Kind(
+        "What was exchanged with the remote cache, at the end: results, and the bytes of their files.",
+        {"remote": TEXT, **dict.fromkeys(("fetched", "bytes_fetched", "sent", "bytes_sent", "left"), COUNT)},
+    ),
+    "remote-lost": Kind(
+        "The remote cache is not used any more in this build.",
+        {"remote": TEXT, "direction": _words("read", "write"), "error": ERROR},
     ),
     "changed": Kind(
         "A step became what it is, in the last build that changed something.",

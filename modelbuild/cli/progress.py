@@ -11,7 +11,9 @@ from modelbuild.cli.sentences import (
     STATES,
     Outcome,
     because,
+    exchanged,
     ran_open,
+    remote_lost,
     replaced,
     summed_up,
     taken,
@@ -171,6 +173,17 @@ class Lines(Progress):
                     self.line(f"log of {event['tool']}: {event['log']}")
             case "distrust":
                 self.line(f"the cache's records are wrong ({event['path']}): everything is rebuilt")
+            case "remote-lost":
+                self.line(remote_lost(event))
+            case "brought":
+                if self.report.verbose:
+                    self.line(f"{'fetched':<{MARK}}  {event['step']}  {size(event['bytes'])}", MARK + GAP)
+            case "gathered":
+                if self.report.verbose:
+                    tensors = plural(event["tensors"], "tensor")
+                    self.line(f"{'fetched':<{MARK}}  {tensors} of {event['step']}  {size(event['bytes'])}", MARK + GAP)
+            case "shared":
+                self.line(exchanged(event))
             case "broken":
                 if event["model"]:
                     self.failed[event["label"]] = None

@@ -14,6 +14,7 @@ from modelbuild.ollama.name import displayed
 from modelbuild.words import cut, duration, in_line, listed, plural, size
 
 if TYPE_CHECKING:
+    from modelbuild.engine.action import ActionResult
     from modelbuild.engine.build import Event
     from modelbuild.session.forecast import Forecast
     from modelbuild.session.why import Cause
@@ -35,6 +36,24 @@ def ran_open(tool: str) -> str:
 def waiting(path: str) -> str:
     """Say that another process holds what we need."""
     return f"waiting for another modelbuild that has locked {path}"
+
+
+def remote_lost(event: Event) -> str:
+    """That a remote cache is given up for this build."""
+    doing = "asked" if event["direction"] == "read" else "sent to"
+    return f"the remote cache is no longer {doing} in this build: {event['error']}"
+
+
+def exchanged(event: Event) -> str:
+    """What was exchanged with a remote cache."""
+    parts = []
+    if event["fetched"]:
+        parts.append(f"{plural(event['fetched'], 'result')} fetched ({size(event['bytes_fetched'])})")
+    if event["sent"]:
+        parts.append(f"{event['sent']} sent ({size(event['bytes_sent'])})")
+    if event["left"]:
+        parts.append(f"{event['left']} not sent: `modelbuild cache push` sends them")
+    return f"remote cache: {', '.join(parts)}"
 
 
 def taken(names: Mapping[str, str], folder: str) -> list[Error]:
@@ -113,9 +132,11 @@ def summed_up(summary: Event, outcome: Outcome, seconds: float, failed: bool = F
     return f"{head} ({duration(seconds)}; {', '.join(parts)})"
 
 
-def to_come(sure: int, maybe: int, models: int, disk: int) -> str:
-    """The totals of a build that would run, in one line."""
+def to_come(sure: int, maybe: int, models: int, disk: int, offers: Collection[ActionResult] = ()) -> str:
+    """The totals of a build that would run, in one line; `offers` are what a remote cache has."""
     parts = [f"{plural(sure, 'step')} to run" + (f", {maybe} maybe" if maybe else "")]
+    if offers:
+        parts.append(f"{plural(len(offers), 'result')} to fetch, {size(sum(each.size for each in offers))}")
     parts.append(f"{plural(models, 'model')} to build" + (f", {size(disk)} to write" if disk else ""))
     return "; ".join(parts)
 

@@ -180,6 +180,8 @@ class Build:
             # Two builds at once: the other one may have made it while we waited for the lock.
             fresh = again or step.name in self._forced
             before = None if fresh else self._rebuilder.made_meanwhile(step)
+            if before is None and step.name not in self._forced:
+                before = self._cache.bring(action.digest)
             if before is not None:
                 self._rebuilder.results[step.name] = before
                 return before, False
@@ -240,7 +242,7 @@ class Build:
         step = self._graph.steps[name]
         self._report({"event": "start", "step": name, "kind": step.kind, "targets": self._targets[name]})
         begun = time.perf_counter()
-        result, _ = self._execute(step, again=True)
+        result, has_run = self._execute(step, again=True)
         if result != before:
             error = Error(
                 f"step '{name}' made different bytes from the same inputs",
@@ -248,8 +250,9 @@ class Build:
                 hint="report this: steps must be deterministic",
             )
             raise Untrue(error) if recorded else error
-        self._counts["ran"] += 1
-        self._report(self._step_event(step, "ran", result, time.perf_counter() - begun))
+        self._counts["ran"] += has_run
+        state = "ran" if has_run else "hit"
+        self._report(self._step_event(step, state, result, time.perf_counter() - begun))
 
     def _started(self, step: Step) -> None:
         event: Event = {"event": "start", "step": step.name, "kind": step.kind, "targets": self._targets[step.name]}

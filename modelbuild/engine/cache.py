@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from typing import Protocol
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol
 
-from modelbuild.engine.action import ActionResult, Made, Range
+from modelbuild.engine.action import Action, ActionResult, Made, Range
+from modelbuild.engine.graph import Step
 from modelbuild.engine.notes import Note
 from modelbuild.engine.store import ARTIFACT, Store
 from modelbuild.engine.tensor_index import TensorIndex, noting
@@ -21,6 +22,9 @@ _COST = "insert or replace into cost values (?, ?, ?)"
 
 class Cache(Protocol):
     """Answers for results of actions and the artifacts that they name, wherever these lie."""
+
+    def expect(self, steps: Mapping[Step, Action]) -> None:
+        """Hear what steps are before their results are asked for, those that they need first."""
 
     def results(self, actions: Iterable[str]) -> dict[str, ActionResult]:
         """What these actions made before, by digest. The artifacts need not be at hand any more."""
@@ -37,6 +41,12 @@ class Cache(Protocol):
     def fetch(self, result: ActionResult) -> bool:
         """Bring an artifact to hand; False where it must be made again. What it holds is checked when it is read."""
 
+    def offer(self, action: str) -> ActionResult | None:
+        """What `bring` would bring, as far as that can be told without doing it."""
+
+    def bring(self, action: str) -> ActionResult | None:
+        """Bring the result of an action here from elsewhere, with its artifact; None where it must be made here."""
+
     def lock(self, action: str) -> AbstractContextManager[None]:
         """Hold an action while it runs: of several builds one makes it, the others wait."""
 
@@ -48,6 +58,9 @@ class LocalCache:
         self.store = store
         self.index = TensorIndex(store.database)
         self._is_recalled = False
+
+    def expect(self, steps: Mapping[Step, Action]) -> None:
+        """What is here is known by its digest alone."""
 
     def results(self, actions: Iterable[str]) -> dict[str, ActionResult]:
         self._recall()
@@ -79,6 +92,16 @@ class LocalCache:
 
     def fetch(self, result: ActionResult) -> bool:
         return self.store.path(result.artifact) is not None
+
+    def offer(self, action: str) -> ActionResult | None:
+        return None
+
+    def bring(self, action: str) -> ActionResult | None:
+        return None
+
+    def gathered(self, action: str, wanted: Any) -> AbstractContextManager[None]:
+        """Within, tensors are at hand that lie elsewhere, of those that an action needs; `wanted` is for who knows tensors to read."""
+        return nullcontext()
 
     def lock(self, action: str) -> AbstractContextManager[None]:
         return self.store.lock(action)

@@ -36,6 +36,7 @@ class Rebuilder:
         """See what was made of steps before, by name. None may need another of them."""
         now = {step: self._action(step) for step in steps if self._is_known(step)}
         self.actions.update((step.name, action) for step, action in now.items())
+        self._cache.expect(now)
         found = self._made({step: action for step, action in now.items() if step.name not in self._forced})
         self.results.update(found)
         return found

@@ -223,6 +223,10 @@ class Sources:
         """(digest, path) of every weights file this build knows."""
         return [(digest, source.path) for digest, source in self._by_digest.items() if source.is_weights]
 
+    def is_away(self, path: str) -> bool:
+        """Whether a source is not there, and only its digest is known."""
+        return any(source.path == path and source.known == digest for source, digest in self._known.items())
+
     def forget(self, path: str) -> None:
         """What the stat cache said of this file was wrong. Where the file is as it was then, the others are not believed either."""
         paths = [path]

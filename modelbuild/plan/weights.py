@@ -13,7 +13,9 @@ from modelbuild.files import reason, remedy
 from modelbuild.observed import Listing, Observed
 from modelbuild.ollama.modelfile.meaning import comment_hint
 from modelbuild.plan import given, readers
+from modelbuild.plan.away import Away
 from modelbuild.plan.placed import Named, in_named
+from modelbuild.project.lock import Digests
 from modelbuild.project.variant import Adapter, File, From
 
 if TYPE_CHECKING:
@@ -77,8 +79,9 @@ Weights = CheckpointFolder | tuple[GgufFile, ...]
 class WeightsReader:
     """Looks into folders and heads, and says what is wrong with them at the words that named them."""
 
-    def __init__(self, observed: Observed) -> None:
+    def __init__(self, observed: Observed, pinned: Mapping[str, Digests] | None = None) -> None:
         self._observed = observed
+        self._away = Away(observed, pinned or {})
         self._chats: dict[str, Chat | None] = {}
         self._known: dict[str, Weights] = {}
         self._contents: dict[str, Contents] = {}
@@ -189,7 +192,7 @@ class WeightsReader:
 
     def _folder(self, line: From, path: str) -> Weights:
         folder = self.snapshot(line, path)
-        names = [name for name, kind, _ in self.entries(line, folder) if kind == "file"]
+        names = self._names(line, folder)
         ggufs = sorted(os.path.join(folder, name) for name in names if name.endswith(".gguf"))
         if ggufs and not any(name.endswith(".safetensors") for name in names):
             return self._ggufs([(line, path) for path in ggufs])
@@ -198,8 +201,12 @@ class WeightsReader:
 
     def checkpoint(self, line: From, folder: str, name: str) -> CheckpointFolder:
         """The checkpoint of a folder that goes by another name than its own."""
-        names = [each for each, kind, _ in self.entries(line, folder) if kind == "file"]
-        return self._checkpoint(line, folder, names)._replace(name=name)
+        return self._checkpoint(line, folder, self._names(line, folder))._replace(name=name)
+
+    def _names(self, line: Named, folder: str) -> list[str]:
+        """The files of a folder, with the weights that are not there and that the lock pins."""
+        here = {name for name, kind, _ in self.entries(line, folder) if kind == "file"}
+        return sorted(here | self._away.names(folder))
 
     def snapshot(self, line: Named, folder: str) -> str:
         """The folder that holds a model's files, also where the Hugging Face cache keeps it."""
@@ -249,7 +256,7 @@ class WeightsReader:
             raise line.place.error(
                 f"cannot be read: {reason(error)}", facts=[("file", index)], hint=remedy(error)
             ) from error
-        tables = [(name, Source(os.path.join(folder, name), "safetensors")) for name in weights]
+        tables = [(name, self._away.source(os.path.join(folder, name))) for name in weights]
         files = (*given.small(folder, shards.small([*names, *nested], self._reader(folder, names))), *tables)
         plugin = self._plugin(line, folder, names)
         name, chat = os.path.basename(os.path.abspath(folder)), self.chat(folder, names)

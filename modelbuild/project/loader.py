@@ -15,6 +15,7 @@ from modelbuild.files import expand
 from modelbuild.observed import Observed
 from modelbuild.ollama.name import NAMESPACE, Name
 from modelbuild.project import (
+    caching,
     discovery,
     expansion,
     grouping,
@@ -78,12 +79,14 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
     loaded = _Loaded(every, others, given, texts, problems)
     targets = loaded.targets()
     name = declared.string(declared.table("project"), "name", top.at("project"))
+    cache = caching.read(declared, texts)
     if problems.errors:
         of_parts = [each.errors for each in targets.called if isinstance(each, Broken)]
         raise Errors(_ordered([*problems.errors, *chain.from_iterable(of_parts)], top))
     warnings = tuple(_ordered(problems.warnings, top))
     unowned = frozenset(part.name for part in others.parts if not part.is_owner)
-    return Project(texts.root, file, name or None, namespace, folder, targets, warnings, loaded.origins(), unowned)
+    origins = loaded.origins()
+    return Project(texts.root, file, name or None, namespace, folder, targets, warnings, origins, unowned, cache)
 
 
 class Wanted(NamedTuple):

@@ -24,10 +24,14 @@ _DIGEST = "sha256:[0-9a-f]{64}"
 _MARKER = r"(?m:^(?:<{7}|\|{7}|={7}|>{7})(?: .*)?$)"
 _WHERE = r"(?s:(.*) \(at line (\d+), column (\d+)\))"
 
-MODELS, CHECKPOINTS = "models", "checkpoints"
+MODELS, CHECKPOINTS, WEIGHTS = "models", "checkpoints", "weights"
 
 Pins = Mapping[str, str]
-"""Name -> manifest digest (`llama3.2:latest` -> `sha256:…`), or repository -> commit (`hf.co/org/repo` -> 40 hex digits)"""
+"""Name -> manifest digest (`llama3.2:latest` -> `sha256:…`), repository -> commit (`hf.co/org/repo` -> 40 hex digits), or weights file of
+the project -> its digests (`./base/model.safetensors` -> `sha256:… xxh3:…`)"""
+
+_HERE = "./"
+"""Begins the path of a weights file among the pins: no name begins so. In the file it is left out."""
 
 
 class Outside(NamedTuple):
@@ -121,7 +125,7 @@ def _checked(document: Mapping[str, Any], top: Place) -> Pins:
         raise top.at("version").error(f"expected version = {VERSION}, got {_spelled(version)}", hint=_REMADE)
     pins: dict[str, str] = {}
     errors: list[Error] = []
-    known = ("version", MODELS, CHECKPOINTS)
+    known = ("version", MODELS, CHECKPOINTS, WEIGHTS)
     for key, table in document.items():
         here = top.at(key)
         if key not in known:
@@ -129,11 +133,11 @@ def _checked(document: Mapping[str, Any], top: Place) -> Pins:
         elif key != "version" and not isinstance(table, dict):
             errors.append(here.error(f"'{key}' is not a table", hint=_REMADE))
         elif key != "version":
-            check = _model if key == MODELS else _checkpoint
+            check = {MODELS: _model, CHECKPOINTS: _checkpoint, WEIGHTS: _weights}[key]
             for name, pin in table.items():
                 wrong = check(name, pin)
                 if wrong is None:
-                    pins[name] = pin
+                    pins[_HERE + name if key == WEIGHTS else name] = pin
                 else:
                     errors.append(here.at(name).placed(wrong))
     if errors:
@@ -171,6 +175,38 @@ def _checkpoint(name: str, pin: object) -> Error | None:
     return None
 
 
+def _weights(name: str, pin: object) -> Error | None:
+    if not name or os.path.isabs(name) or os.path.normpath(name) != name or name.startswith(".."):
+        return Error(f"expected the path of a weights file below the project's folder, got '{shown(name)}'")
+    if not isinstance(pin, str) or not re.fullmatch(f"{_DIGEST} xxh3:[0-9a-f]{{32}}", pin):
+        return Error(f"expected two digests for '{shown(name)}', got '{_spelled(pin)}'", hint=_REMADE)
+    return None
+
+
+class Digests(NamedTuple):
+    """The digests of a weights file: of all its bytes, and as the engine takes it."""
+
+    sha256: str
+    xxh3: str
+
+
+def weights(pins: Pins, root: str) -> dict[str, Digests]:
+    """The weights files that are pinned, by their paths; `root` is the project's folder."""
+    found = {name: pin.split() for name, pin in pins.items() if is_weights(name)}
+    return {os.path.join(root, name[len(_HERE) :]): Digests(*digests) for name, digests in found.items()}
+
+
+def weights_name(path: str, root: str) -> str | None:
+    """What a weights file is called among the pins; None for one that lies elsewhere than below the project's folder."""
+    name = os.path.relpath(path, root)
+    return None if name.startswith("..") or _weights(name, f"sha256:{'0' * 64} xxh3:{'0' * 32}") else _HERE + name
+
+
+def is_weights(name: str) -> bool:
+    """Whether what is pinned is a weights file of the project, rather than something of elsewhere."""
+    return name.startswith(_HERE)
+
+
 def is_checkpoint(name: str) -> bool:
     """Whether a pinned name is a repository's rather than a model's, which has a tag."""
     return hf_repository.is_key(name)
@@ -181,8 +217,9 @@ def encode(pins: Pins) -> bytes:
     import tomli_w
 
     tables = {
-        MODELS: {name: pins[name] for name in sorted(pins) if not is_checkpoint(name)},
+        MODELS: {name: pins[name] for name in sorted(pins) if not (is_checkpoint(name) or is_weights(name))},
         CHECKPOINTS: {name: pins[name] for name in sorted(pins) if is_checkpoint(name)},
+        WEIGHTS: {name[len(_HERE) :]: pins[name] for name in sorted(pins) if is_weights(name)},
     }
     document = {"version": VERSION, **{key: table for key, table in tables.items() if table}}
     return (HEAD + tomli_w.dumps(document)).encode()

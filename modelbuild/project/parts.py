@@ -202,6 +202,9 @@ class Reading:
         for key, hint in _OF_PROJECTS.items():
             if key in table:
                 problems.add(here.at(key).error(f"'{key}' has no effect in a part", hint=hint, value=False))
+        if "cache" in declared.document:
+            hint = "the remote cache is the project's: set it in the project's own file"
+            problems.add(declared.top.at("cache").error("[cache] has no effect in a part", hint=hint, value=False))
         owned = namespace(declared) or self._namespace
         said = owned or name
         if not can_be("namespace", said) and WORD.fullmatch(name):

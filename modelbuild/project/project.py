@@ -11,6 +11,7 @@ from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import in_defaults
+from modelbuild.project.remote_cache import RemoteCache
 from modelbuild.project.targets import Targets
 from modelbuild.project.variant import From, Variant
 
@@ -42,6 +43,7 @@ class Project:
     targets   what may be built, and all the words for it
     warnings  errors that nobody need act on
     origins   of each model that is right in itself
+    cache     where results are shared with other machines
     unowned   the parts whose names are the namespaces of their models, since nobody declared one
     """
 
@@ -54,6 +56,7 @@ class Project:
     warnings: tuple[Error, ...] = field(default=(), compare=False)
     origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
     unowned: frozenset[str] = field(default=frozenset(), compare=False)
+    cache: RemoteCache = RemoteCache()
 
     @property
     def variants(self) -> tuple[Variant, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -25,8 +24,10 @@ from modelbuild.ollama.modelfile.grammar import ROLES
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
 from modelbuild.project.allowed import ADAPTER_MODES
 from modelbuild.project.discovery import WORD
-from modelbuild.project.keys import KEYS, LINKS, Holds, Key, axis_of
+from modelbuild.project.keys import KEYS, LINKS, Holds, Key
 from modelbuild.project.locate import At, Path, Place
+from modelbuild.project.mistakes import as_adapter, as_rows
+from modelbuild.project.remote_cache import MODES
 from modelbuild.tensors import ftypes, quants
 from modelbuild.words import did_you_mean
 
@@ -263,12 +264,23 @@ class Tools(_Table):
     python: str = Field("", description="The Python that runs llama.cpp's converter, with torch and transformers.")
 
 
+class Cache(_Table):
+    remote: str = Field("", description="URL of a store that several machines share: file://, https:// or http://.")
+    mode: Annotated[str, _words(*MODES)] = Field(
+        MODES[0], description="Whether results are taken from it, sent there, or both."
+    )
+    foreign: Flag = Field(False, description="Share also what programs of your own made.")
+    sign: str = Field("", description="Path of the Ed25519 key that signs what is sent.")
+    trust: list[str] = Field([], description="Public keys, 'ssh-ed25519 …': what none of them signed is not taken.")
+
+
 class Document(_Table):
     project: Project = Field(default_factory=Project.model_construct, description="The project as a whole.")
     defaults: Defaults = Field(default_factory=Defaults.model_construct, description="Defaults of every model.")
     model: dict[str, Model] = Field({}, description='Models; a glob such as "persona-*" refines all it matches.')
     ftype: dict[str, Ftype] = Field({}, description="Custom mixes for `quantize`: a type and its exceptions.")
     tools: Tools = Field(default_factory=Tools.model_construct, description="Programs of your own that make models.")
+    cache: Cache = Field(default_factory=Cache.model_construct, description="The cache that machines share.")
     vars: dict[str, Scalar] = Field({}, description='"${name}" in any string; MODELBUILD_VAR_name and --var override.')
     group: dict[str, list[str]] = Field({}, description="Names for several targets.")
 
@@ -314,46 +326,16 @@ def _translate(fault: str, message: str, loc: Path, value: Any, place: Place) ->
     if fault == "missing":  # the locator falls back to the table
         return place.error(f"'{name}' is missing")
     if fault == "literal_error":
-        hint = _as_adapter(loc, value)
+        hint = as_adapter(loc, value)
         return place.error(f"'{name}' expects a list, or \"\" to clear it, got {words.got(value)}", hint=hint)
     expected = message if fault == "expects" else _EXPECTED.get(fault, message)
-    hint = _as_rows(loc, value) if isinstance(value, list) and value else _as_adapter(loc, value)
+    hint = as_rows(loc, value) if isinstance(value, list) and value else as_adapter(loc, value)
     return place.error(f"'{name}' expects {expected}, got {words.got(value)}", hint=hint)
-
-
-def _as_rows(loc: Path, values: list[Any]) -> str | None:
-    """A hint for a key of a model that got several values: each is a row of its own, or what else takes several."""
-    match loc:
-        case ("defaults", str(key)):
-            model = "NAME"
-        case ("model", str(model), str(key)):
-            model = model or "NAME"
-        case _:
-            return None
-    if key == "extends":
-        return "name one model, which may extend another"
-    if key == "tag":
-        return f"list them in 'tags': tags = {axis_of(values)}"
-    if key not in KEYS or KEYS[key].makes is not None:
-        return None
-    return f"make a matrix, with a variant for each: [model.{model}.matrix] {key} = {axis_of(values)}"
-
-
-def _as_adapter(loc: Path, value: Any) -> str | None:
-    """A hint for an adapter that is named by its path alone."""
-    if not (isinstance(value, str) and value):
-        return None
-    match loc:
-        case (*_, "adapters", int()):
-            return f"write it as a table: {{ path = {json.dumps(value, ensure_ascii=False)} }}"
-        case (*_, "adapters"):
-            return f"write it as a list of tables: adapters = [{{ path = {json.dumps(value, ensure_ascii=False)} }}]"
-    return None
 
 
 def spelled(loc: Path) -> str:
     """A key path as errors spell it, from its table on: `adapters[1].path`."""
-    tables = {"model": 2, "defaults": 1, "project": 1, "vars": 1, "tools": 1, "group": 1, "ftype": 2}
+    tables = {"model": 2, "defaults": 1, "project": 1, "vars": 1, "tools": 1, "cache": 1, "group": 1, "ftype": 2}
     skip = tables.get(str(loc[0]), 0) if loc else 0
     parts = loc[skip:] if len(loc) > skip else loc[-1:]
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts).removeprefix(".")
@@ -370,6 +352,8 @@ def _known(loc: Path) -> tuple[str, ...]:
             return keys(Defaults)
         case ("tools", _):
             return keys(Tools)
+        case ("cache", _):
+            return keys(Cache)
         case (*_, "imatrix" | "gate" as key, _):
             return keys(Gate if key == "gate" else Calibration)
         case ("ftype", _, _):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -40,6 +41,7 @@ class Origin(NamedTuple):
             return False
 
 
+@lru_cache(256)
 def origin_of(url: str) -> Origin:
     """The origin of a URL that anybody may have sent. Raises Error, which does not show its path or query: they may be secret."""
     try:

@@ -23,6 +23,7 @@ from modelbuild.session.destination import Destination, Everywhere, Files, Stats
 from modelbuild.session.durations import Durations
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import cache_limit, memory_limit
+from modelbuild.session.shared import joined, pin_weights
 from modelbuild.session.stamp import again, take
 from modelbuild.session.worker import Worker
 
@@ -77,14 +78,19 @@ def _build(
         report({"event": "stale", **stale})
     graph = session.graph.select(outputs)
     building = _Building(session, graph, destination, report)
-    try:
-        done = building.run(options)
-    except Untrue as untrue:
-        # The cache's records are wrong, as after a fault of its disk: believe none of them.
-        if options.force:
-            return [untrue.error]
-        report({"event": "distrust", "path": session.store.root})
-        done = building.run(options._replace(force=True))
+    with joined(session, report, destination.scratch) as shared:
+        try:
+            done = building.run(options)
+        except Untrue as untrue:
+            # The cache's records are wrong, as after a fault of its disk: believe none of them.
+            if options.force:
+                return [untrue.error]
+            report({"event": "distrust", "path": session.store.root})
+            done = building.run(options._replace(force=True))
+        if shared is not None:
+            with interrupt.deferred(shared.cache.line.stop):
+                shared.cache.finish(interrupt.check)
+            pin_weights(session, shared, graph)
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
     if building.tidied and not (done.errors or stale or selection.broken):
         if session.patient or (len(graph.steps) > MANY and not selection.edit):

@@ -47,12 +47,14 @@ class Ahead(NamedTuple):
     graph  the part of what was asked for that needs no file which cannot be read
     due    the steps of it that would run
     wrong  by step, what is wrong with the files of the others
+    offers  by step, what would be fetched from the remote cache instead
     """
 
     graph: Graph
     due: list[Due]
     wrong: dict[str, list[Error]]
     standing: Standing
+    offers: Mapping[str, ActionResult] = {}
 
 
 def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[str] = ()) -> Ahead:
@@ -74,7 +76,14 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
     refused = {label for name in against for label in needed_by[name]}
     part = graph.select(output for output in graph.outputs if output.label not in refused)
     standing = look_up(part, session.records, unread)
-    return Ahead(part, due(standing, session.records, forced), against, standing)
+    found = due(standing, session.records, forced)
+    offers = {
+        step.name: offer
+        for step, sure, _ in found
+        if sure and step.pool and step.name in standing.actions and step.name not in forced
+        if (offer := session.cache.offer(standing.actions[step.name].digest)) is not None
+    }
+    return Ahead(part, found, against, standing, offers)
 
 
 class Models(NamedTuple):

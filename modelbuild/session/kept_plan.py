@@ -13,6 +13,7 @@ from modelbuild.engine.kept import Kept
 from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error
 from modelbuild.observed import Look
+from modelbuild.project.remote_cache import RemoteCache
 
 if TYPE_CHECKING:
     from modelbuild.engine.graph import Graph
@@ -40,6 +41,7 @@ class Head(NamedTuple):
     outside   by label, what of elsewhere a variant is based on
     editable  whether an edit of a Modelfile can be planned alone
     parts     the file of each part of the project -> its name
+    cache     where results are shared with other machines
     """
 
     root: str
@@ -49,6 +51,7 @@ class Head(NamedTuple):
     outside: Mapping[str, Outside]
     editable: bool
     parts: Mapping[str, str]
+    cache: RemoteCache = RemoteCache()
 
     def encode(self) -> bytes:
         errors = {error.key: error for each in self.broken for error in each.errors}
@@ -66,15 +69,17 @@ class Head(NamedTuple):
             for each in self.broken
         ]
         warnings, faults = ([error.spelled() for error in some] for some in (self.warnings, errors.values()))
-        return _json([self.root, self.models, warnings, faults, broken, self.outside, self.editable, self.parts])
+        rest = [self.outside, self.editable, self.parts, self.cache]
+        return _json([self.root, self.models, warnings, faults, broken, *rest])
 
     @staticmethod
     def decode(value: bytes) -> Head:
-        root, models, warnings, faults, broken, outside, editable, parts = json.loads(value)
+        root, models, warnings, faults, broken, outside, editable, parts, cache = json.loads(value)
         errors = [*map(Error.recalled, faults)]
         found = [_broken(each, errors) for each in broken]
         based = {label: _outside(each) for label, each in outside.items()}
-        return Head(root, models, [*map(Error.recalled, warnings)], found, based, editable, parts)
+        told = [*map(Error.recalled, warnings)]
+        return Head(root, models, told, found, based, editable, parts, RemoteCache.recalled(*cache))
 
 
 class KeptPlan:
@@ -119,7 +124,8 @@ class KeptPlan:
                 based.setdefault(base, []).append(model)
         values |= {WORDS: _json(project.targets.words), LOOKS: _json(others), BASED: _json(based)}
         values[SHARED] = parts.encode_shared(plan.divided.shared)
-        head = Head(project.root, models, warnings, plan.broken, plan.outside, editable, project.targets.parts)
+        of_parts = project.targets.parts
+        head = Head(project.root, models, warnings, plan.broken, plan.outside, editable, of_parts, project.cache)
         made = KeptPlan(head, lambda: values)
         made.divided = plan.divided._replace(parts=divided)
         made.words, made.graph, made.remarks = project.targets.words, plan.graph, plan.remarks

@@ -20,7 +20,8 @@ from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.ollama.library import Library, default_folder
 from modelbuild.publish.written import Owner, Written
 from modelbuild.session.kept_plan import WHOLE, KeptPlan, KeptPlans
-from modelbuild.session.settings import Settings, cache_folder, folder_of, started_in
+from modelbuild.session.nearest import nearest
+from modelbuild.session.settings import Settings, cache_folder, started_in
 from modelbuild.session.stamp import Edit, Stamp
 from modelbuild.words import listed
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from modelbuild.project.lock import Outside
     from modelbuild.project.overrides import Overrides
     from modelbuild.project.project import Project
+    from modelbuild.project.remote_cache import RemoteCache
     from modelbuild.project.targets import Words
     from modelbuild.publish.exported import Exported, Replaces
     from modelbuild.publish.models_folder import ModelsFolder
@@ -90,29 +92,9 @@ class Session:
     def _find(self) -> tuple[str, str | None]:
         from modelbuild.project.included import project_of
 
-        file = self._nearest()
+        file = nearest(self.settings)
         project = project_of(file)
         return (file, None) if project is None else (project, file)
-
-    def _nearest(self) -> str:
-        from modelbuild.project.discovery import find, is_checkpoint, is_weights
-        from modelbuild.session import missing
-
-        folder = folder_of(self.settings)
-        if self.settings.file is not None:
-            file = _whole(os.path.join(folder, self.settings.file))
-            is_odd = os.path.exists(file) and not (os.path.isfile(file) or os.path.isdir(file))
-            if is_odd or not (os.path.isfile(file) or is_weights(file)):
-                raise missing.no_file(self.settings.file, folder)
-            return file
-
-        found = find(folder)
-        if found is not None and found.endswith(".toml") and (self.settings.quantize or self.settings.name):
-            # Options for one model: the project around it takes none of them.
-            found = folder if is_checkpoint(folder) else found
-        if found is None:
-            raise missing.no_project(folder)
-        return found
 
     @cached_property
     def records(self) -> Records:
@@ -125,6 +107,12 @@ class Session:
     @property
     def sources(self) -> Sources:
         return self.records.sources
+
+    def use(self, cache: LocalCache) -> None:
+        """Ask this cache for earlier results from now on."""
+        self.cache = cache
+        if "records" in vars(self):
+            vars(self)["records"] = self.records._replace(cache=cache)
 
     def new_sources(self) -> Sources:
         """The sources, none of which has been looked at."""
@@ -285,6 +273,12 @@ class Session:
         return self._plan.outside
 
     @property
+    def remote_cache(self) -> RemoteCache:
+        """Where results are shared with other machines, by the project and the command line."""
+        declared = self._plan.head.cache
+        return declared._replace(mode=self.settings.remote_cache or declared.mode)
+
+    @property
     def root(self) -> str:
         return self._plan.root
 
@@ -392,9 +386,3 @@ class Session:
 
     def close(self) -> None:
         self.store.close()
-
-
-def _whole(path: str) -> str:
-    """A path without links but in its last name, after which models are named."""
-    above, name = os.path.split(path.rstrip(os.sep))
-    return os.path.realpath(path) if name in ("", ".", "..") else os.path.join(os.path.realpath(above), name)

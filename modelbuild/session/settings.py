@@ -16,6 +16,7 @@ class Settings(NamedTuple):
     """The options that every command takes; None and empty for what the command line leaves open.
 
     wanted  what an export wants of models besides, as `shapes.wants` says
+    remote_cache  what is done with the remote cache, one of MODES; None: what the project says
     locked   refuse to change the lock
     offline  use no network
     """
@@ -30,6 +31,7 @@ class Settings(NamedTuple):
     vars: tuple[tuple[str, str], ...] = ()
     sets: tuple[str, ...] = ()
     wanted: str | None = None
+    remote_cache: str | None = None
     locked: bool = False
     offline: bool = False
 

@@ -36,7 +36,11 @@ def update(session: Session, names: Sequence[str]) -> Updated:
         )
     before = pins.read(session)
     used = _used(session)
-    wanted = [_named(name, sorted({*used, *before})) for name in names] if names else used
+    wanted = (
+        [_named(name, sorted({*used, *filter(lambda each: not lock.is_weights(each), before)})) for name in names]
+        if names
+        else used
+    )
     if unknown := [each for each in wanted if isinstance(each, Error)]:
         raise Errors(unknown)
     new: dict[str, str | None] = {}
@@ -49,7 +53,7 @@ def update(session: Session, names: Sequence[str]) -> Updated:
             errors.append(error.replace(what=f"'{name}' is not updated: {error.what}"))
     if not names and not errors and all(each.wanted for each in session.broken):
         # What a broken model is based on, nobody knows.
-        new.update((name, None) for name in before if name not in used)
+        new.update((name, None) for name in before if name not in used and not lock.is_weights(name))
     if session.settings.locked:
         pins.refuse(session, lock.changes(before, {**before, **{name: pin for name, pin in new.items() if pin}}))
     return Updated(pins.write(session, new, over=True), len(new), errors)

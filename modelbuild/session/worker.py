@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from modelbuild.tensors.recipe import Expression, Recipe
     from modelbuild.tensors.tensor import TensorTable
 
+    Find = Callable[[Iterable[str]], Mapping[str, tuple[Region, str]]]
+
 
 def digesters() -> dict[str, Digester]:
     """How the digests of weights files are taken: a format's module is imported when a file of it has to be read."""
@@ -141,6 +143,9 @@ class Worker:
                 facts=[("free", f"{left:,} bytes")] if left is not None else [],
                 hint=_SPACE,
             )
+        if error.errno == errno.ENOENT and self.sources.is_away(place):
+            hint = "get the file, or build once with it where the same remote cache is used"
+            return Error("the weights are not here, and nothing that was made of them is", path=place, hint=hint)
         return Error(reason(error), path=place)
 
     def most(self) -> int:
@@ -299,9 +304,6 @@ class Inputs:
         return self._materialized(recipe, packed(recipe), None)
 
     def _materialized(self, recipe: Recipe, layout: Layout, scratch: str | None) -> Made:
-        from modelbuild.tensors.evaluate import Gone, Mismatch
-        from modelbuild.tensors.materialize import Resources, materialize
-
         worker, folder = self._worker, scratch or self._worker.store.scratch
         worker.sweep(folder)
         blobs: dict[str, str] = {}
@@ -309,6 +311,15 @@ class Inputs:
         def find(keys: Iterable[str]) -> Mapping[str, tuple[Region, str]]:
             return {} if worker.force else at_hand(worker.cache, keys, blobs, scratch)
 
+        with nullcontext() if worker.force else worker.cache.gathered(self._action, recipe):
+            return self._made(recipe, layout, find, blobs, scratch)
+
+    def _made(self, recipe: Recipe, layout: Layout, find: Find, blobs: Mapping[str, str], scratch: str | None) -> Made:
+        """Make a file; `blobs` are the artifacts that `find` has led to, by path."""
+        from modelbuild.tensors.evaluate import Gone, Mismatch
+        from modelbuild.tensors.materialize import Resources, materialize
+
+        worker, folder = self._worker, scratch or self._worker.store.scratch
         least = max((entry.expression.footprint(0, entry.expression.unit) for entry in recipe.tensors), default=0)
         while True:
             try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from modelbuild import interrupt
 from modelbuild.digest import Xxh3, canonical, xxh3
@@ -26,6 +26,14 @@ class Digested(NamedTuple):
 
     digest: str
     table: TensorTable
+
+
+class State(Protocol):
+    """A running hash."""
+
+    def update(self, data: bytes | bytearray | memoryview, /) -> None: ...
+
+    def digest(self) -> str: ...
 
 
 class Head(NamedTuple):
@@ -71,9 +79,23 @@ class RunningDigest:
     """The digest that `digest_all` finds, of a file whose bytes are given in their order."""
 
     def __init__(self, header: int, table: TensorTable, size: int) -> None:
-        self._lengths = [header, *(length for _, length in _regions(header, table, size))][::-1]
-        self._state, self._left = Xxh3(), self._lengths.pop()
+        self._begin([header, *(length for _, length in _regions(header, table, size))][::-1], Xxh3)
+
+    def _begin(self, lengths: list[int], new: Callable[[], State]) -> None:
+        self._all, self._lengths, self._new = tuple(lengths), lengths, new
+        self._state, self._left = new(), lengths.pop()
         self._digests: list[str] = []
+
+    def twin(self, new: Callable[[], State]) -> RunningDigest:
+        """One over the same regions by another hash, to be given the same bytes."""
+        made = RunningDigest.__new__(RunningDigest)
+        made._begin(list(self._all), new)
+        return made
+
+    def regions(self) -> list[str]:
+        """The digests of the head, each tensor and all that lies between, once all bytes were given."""
+        self._next()
+        return [*self._digests, self._state.digest()]
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
         with memoryview(data) as view:
@@ -89,11 +111,10 @@ class RunningDigest:
     def _next(self) -> None:
         while not self._left and self._lengths:
             self._digests.append(self._state.digest())
-            self._state, self._left = Xxh3(), self._lengths.pop()
+            self._state, self._left = self._new(), self._lengths.pop()
 
     def digest(self) -> str:
-        self._next()
-        return xxh3(canonical([*self._digests, self._state.digest()]))
+        return xxh3(canonical(self.regions()))
 
 
 def _regions(header: int, table: TensorTable, size: int) -> list[tuple[int, int]]:

@@ -58,8 +58,8 @@ _JOINING = {
     "mtp.pre_fc_norm_hidden": "hnorm",
     "mtp.norm": "shared_head.norm",
 }
-_SHARED = ("embed_tokens", "norm", "lm_head")
-"""What the blocks need of the model."""
+_SHARED = ("embed_tokens", "embeddings", "norm", "norm_f", "lm_head")
+"""What the blocks need of the model, as checkpoints call it."""
 _LIMIT = 16
 """Blocks for further tokens; real models have one."""
 
@@ -77,7 +77,7 @@ class Mtp(Architecture):
         """How many such blocks the file has."""
         if self.checkpoint.mtp == DROP or not has_mtp(self.checkpoint.tensors):
             return 0
-        count = self._declared or self._counted
+        count = self._declared or self.counted
         if count > 1:
             raise Error(
                 f"the checkpoint has {count} blocks for the prediction of several tokens, and llama.cpp's runtime loads one",
@@ -97,7 +97,8 @@ class Mtp(Architecture):
         return count
 
     @property
-    def _counted(self) -> int:
+    def counted(self) -> int:
+        """How many there are by the names of tensors, where config.json says none."""
         numbers = [int(found[1]) for name in self.checkpoint.tensors if (found := _BLOCK.fullmatch(_short(name)))]
         if not numbers or max(numbers) >= _LIMIT:
             got = f"got block {max(numbers)}" if numbers else "got none"
@@ -122,15 +123,13 @@ class Mtp(Architecture):
         if mode == ONLY and not has_mtp(tensors):
             raise Error("the checkpoint has no blocks for the prediction of several tokens (no tensor 'mtp.…')")
         for name, x in tensors.items():
-            short = _short(name)
-            if short.startswith(_MTP):
-                if mode != DROP:
-                    found[self._named(short)] = x
-            elif mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED:
-                found[name] = x
+            if belongs(name, mode):
+                short = _short(name)
+                found[self.joined(short) if short.startswith(_MTP) else name] = x
         return found
 
-    def _named(self, name: str) -> str:
+    def joined(self, name: str) -> str:
+        """What a tensor `mtp.…` is called as one of a further block of the model."""
         first = block_count(self.config)
         if block := _BLOCK.fullmatch(name):
             return f"model.layers.{first + int(block[1])}.{block[2]}"
@@ -184,6 +183,13 @@ class Idle(Mtp):
                 path="config.json",
                 hint="llama.cpp's runtime does not use them in this architecture",
             )
+
+
+def belongs(name: str, mode: str) -> bool:
+    """Whether a tensor of a checkpoint goes into the file, by what becomes of these blocks (_QwenMtpMixin.filter_tensors)."""
+    if _short(name).startswith(_MTP):
+        return mode != DROP
+    return mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED
 
 
 def has_mtp(tensors: Iterable[str]) -> bool:

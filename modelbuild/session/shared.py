@@ -1,0 +1,140 @@
+"""The remote cache of a session: joined with the store for one command, and left again."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from modelbuild import digest as digests
+from modelbuild.engine.build import Event
+from modelbuild.engine.graph import Graph, Source, Step
+
+if TYPE_CHECKING:
+    from modelbuild.project.remote_cache import RemoteCache
+    from modelbuild.session.session import Session
+    from modelbuild.sharing.cache import SharedCache
+    from modelbuild.sharing.contents import Contents, Running
+
+_BLOB = re.compile("sha256-([0-9a-f]{64})")
+
+
+class Shared(NamedTuple):
+    """A remote cache that is joined, and the sha256 of the files that its keys are made of."""
+
+    cache: SharedCache
+    contents: Contents
+
+
+@contextmanager
+def joined(
+    session: Session, tell: Callable[[Event], None], scratch: Callable[[], str | None] | None = None
+) -> Iterator[Shared | None]:
+    """Within, the session's cache asks the project's remote too; None where there is none, or it is not to be used.
+
+    scratch  the folder that large artifacts are made in; None: they are made in the store
+    """
+    declared = session.remote_cache
+    if not declared.url or declared.mode == "off" or (session.settings.offline and not _is_here(declared)):
+        yield None
+        return
+    shared = connected(session, declared, tell, scratch)
+    before = session.cache
+    session.use(shared.cache)
+    try:
+        yield shared
+    finally:
+        session.use(before)
+        shared.cache.close()
+
+
+def _is_here(declared: RemoteCache) -> bool:
+    """Whether a remote is reached without a network of ours."""
+    return declared.url.startswith("file:")
+
+
+def connected(
+    session: Session,
+    declared: RemoteCache,
+    tell: Callable[[Event], None],
+    scratch: Callable[[], str | None] | None = None,
+) -> Shared:
+    """The cache of a session with a remote. Sends nothing yet."""
+    from modelbuild import remotes
+    from modelbuild.engine.stat_cache import StatCache
+    from modelbuild.project import lock
+    from modelbuild.session import pins
+    from modelbuild.sharing.cache import SharedCache, Terms
+    from modelbuild.sharing.contents import Contents
+    from modelbuild.sharing.keys import Keys
+    from modelbuild.sharing.signing import Signer, Trust
+
+    pinned = lock.weights(pins.read(session), session.root)
+
+    def absent(source: Source) -> str | None:
+        """The sha256 of a source that is not here: by the lock, or by the name of a blob in the manifest that the lock pins."""
+        if (known := pinned.get(source.path)) is not None:
+            return known.sha256 if known.xxh3 == source.known else None
+        found = _BLOB.fullmatch(os.path.basename(source.path))
+        return f"sha256:{found[1]}" if found else None
+
+    contents = Contents(StatCache(session.store.database), _running, absent)
+    reads, writes = declared.mode in ("both", "read"), declared.mode in ("both", "write")
+    signer = None
+    # Who has no key of those that others trust may still read: a key lies on few machines.
+    if writes and declared.sign and (declared.mode == "write" or os.path.lexists(declared.sign)):
+        signer = Signer(declared.sign)
+    if signer is None and (declared.sign or declared.trust):
+        writes = False
+    trust = Trust(declared.trust) if declared.trust else None
+    terms = Terms(reads, writes, lambda step: is_shared(step, foreign=declared.foreign), signer, trust)
+    remote = remotes.connect(declared.url)
+    keys = Keys(contents.sha256)
+    where = scratch or (lambda: None)
+    return Shared(SharedCache(session.store, remote, keys, terms, where, tell, contents.tensors), contents)
+
+
+def is_shared(step: Step, *, foreign: bool) -> bool:
+    """Whether a step's result is worth asking for: not what is made of a few words, nor what another run may make otherwise."""
+    from modelbuild import steps
+
+    makes = steps.module(step.kind).MAKES
+    return bool(step.inputs) and makes != "manifest" and (foreign or makes != "foreign")
+
+
+def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
+    """Note in the lock the digests of the weights that a build has read: a machine without them finds what was made of them.
+
+    Nothing is noted with --locked, nor where the lock cannot be written. Raises no Error.
+    """
+    from contextlib import suppress
+
+    from modelbuild.errors import Error, Errors
+    from modelbuild.project import lock
+    from modelbuild.session import pins
+
+    if session.settings.locked or session.remote_cache.mode not in ("both", "write"):
+        return
+    with suppress(Error, Errors):
+        new: dict[str, str | None] = {}
+        for source in graph.sources():
+            name = lock.weights_name(source.path, session.root)
+            if source.form != "safetensors" or source.known or name is None:
+                continue
+            digest = session.sources.digest(source)
+            if (sha256 := shared.contents.sha256(source, digest)) is not None:
+                new[name] = f"{sha256} {digest}"
+        before = pins.read(session)
+        if any(before.get(name) != pin for name, pin in new.items()):
+            pins.write(session, new, over=True)
+
+
+def _running(source: Source) -> Running:
+    """Takes the engine's digest of a source whose bytes are given in their order."""
+    if not source.is_weights:
+        return digests.Xxh3()
+    from modelbuild.tensors import formats
+
+    return formats.get(source.form).running(source.path)

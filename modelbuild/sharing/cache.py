@@ -1,0 +1,286 @@
+"""The cache of this machine joined with a remote: what lies here first, then what others made, and what is made here goes there."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+from modelbuild import direct, trace
+from modelbuild.digest import sha256
+from modelbuild.engine.action import Action, ActionResult, Made, Range
+from modelbuild.engine.build import Event
+from modelbuild.engine.cache import LocalCache
+from modelbuild.engine.graph import Step
+from modelbuild.engine.store import Store
+from modelbuild.remotes import BLOBS, RECORDS, Remote
+from modelbuild.sharing.gathering import Gathering, Means, Tensors
+from modelbuild.sharing.hashing import Hashing
+from modelbuild.sharing.keys import Keys
+from modelbuild.sharing.line import Line, Lost
+from modelbuild.sharing.record import INDEX_LIMIT, LIMIT, Record, decode_index
+from modelbuild.sharing.signing import Signer, Trust
+from modelbuild.sharing.uploads import Sent, Uploads
+
+ASKED_AT_ONCE = 32
+"""Records that are asked for at the same time: of many, what counts is how long one answer takes."""
+
+LARGE = 64 << 20
+"""Bytes from which on a file is written past the page cache."""
+
+
+class Terms(NamedTuple):
+    """What is shared.
+
+    reads, writes  whether results are taken from the remote, and sent there
+    shares         whether a step's results are asked for and sent at all
+    signer, trust  what signs records, and by whom they must be signed to be believed
+    """
+
+    reads: bool
+    writes: bool
+    shares: Callable[[Step], bool]
+    signer: Signer | None = None
+    trust: Trust | None = None
+
+
+class SharedCache(LocalCache):
+    """Answers from the store, and from a remote for what the store does not know.
+
+    scratch  the folder that large artifacts are made in; None means the store
+    tensors  the sha256 of each tensor of weights; None: tensors are not shared one by one
+    tell     told the events `remote-lost`, `brought`, `gathered` and `shared`
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        remote: Remote,
+        keys: Keys,
+        terms: Terms,
+        scratch: Callable[[], str | None],
+        tell: Callable[[Event], None],
+        tensors: Tensors | None = None,
+    ) -> None:
+        super().__init__(store)
+        self._keys = keys
+        self._terms = terms
+        self._scratch = scratch
+        self._tell = tell
+        self.line = Line(remote, tell)
+        self._gathering: Gathering | None = None
+        if tensors is not None:
+            means = Means(self.line, keys, tensors, terms.signer, terms.trust, tell)
+            self._gathering = Gathering(self, means)
+        send_parts = self._gathering.send if self._gathering is not None else None
+        self.uploads = Uploads(self.line, store, keys.key, lambda record: record.encode(terms.signer), send_parts)
+        self._mutex = threading.Lock()
+        self._records: dict[str, Record | None] = {}
+        self._bringing: dict[str, threading.Lock] = {}
+        self._brought = [0, 0]
+
+    # The engine's questions
+
+    def expect(self, steps: Mapping[Step, Action]) -> None:
+        self._keys.learn(steps)
+
+    def results(self, actions: Iterable[str]) -> dict[str, ActionResult]:
+        wanted = list(actions)
+        found = super().results(wanted)
+        others = [action for action in wanted if action not in found]
+        for action, record in self._ask(others).items():
+            found[action] = record.result
+        return found
+
+    def record_all(self, made: Mapping[str, Made]) -> None:
+        super().record_all(made)
+        if self._terms.writes:
+            for action, each in made.items():
+                if self._is_shared(action):
+                    self.uploads.add(action, each)
+
+    def fetch(self, result: ActionResult) -> bool:
+        return super().fetch(result) or self._bring(result, None)
+
+    def offer(self, action: str) -> ActionResult | None:
+        known = super().results([action]).get(action)
+        if known is not None and self._is_shared(action) and self._has(known):
+            return known
+        record = self._ask([action]).get(action)
+        return record.result if record is not None else None
+
+    def bring(self, action: str) -> ActionResult | None:
+        if not self._is_shared(action) or not self._terms.reads:
+            return None
+        record = self._ask([action]).get(action)
+        known = record.result if record is not None else super().results([action]).get(action)
+        if known is None or not self._bring(known, self._keys.step(action)):
+            return None
+        tensors = self._index(record) if record is not None else ()
+        super().record_all({action: Made(known, tensors, seconds=record.seconds if record is not None else 0.0)})
+        return known
+
+    def gathered(self, action: str, wanted: Any) -> AbstractContextManager[None]:
+        if self._gathering is None or not self._terms.reads or not self._is_shared(action):
+            return super().gathered(action, wanted)
+        return self._gathering.gathered(action, wanted)
+
+    def finish(self, check: Callable[[], None]) -> Sent:
+        """Wait for the uploads, and tell what was exchanged."""
+        sent = self.uploads.finish(check)
+        count, size = self._brought
+        if count or sent.results or sent.left:
+            self._tell(
+                {
+                    "event": "shared",
+                    "remote": self.line.remote.name,
+                    "fetched": count,
+                    "bytes_fetched": size,
+                    "sent": sent.results,
+                    "bytes_sent": sent.bytes,
+                    "left": sent.left,
+                }
+            )
+        return sent
+
+    def close(self) -> None:
+        """End all that is under way."""
+        self.line.stop()
+        self.line.remote.close()
+
+    def shares(self, step: Step) -> bool:
+        """Whether a step's results are exchanged at all."""
+        return self._terms.shares(step)
+
+    def is_sent(self, action: str) -> bool:
+        """Whether the remote has a record of an action."""
+        try:
+            key = self._keys.key(action)
+            return key is not None and self.line.size(RECORDS, key, "read") is not None
+        except Lost:
+            return False
+
+    # Records
+
+    def _is_shared(self, action: str) -> bool:
+        step = self._keys.step(action)
+        return step is not None and self._terms.shares(step)
+
+    def _ask(self, actions: Sequence[str]) -> dict[str, Record]:
+        """The records of actions that the remote has and that can be believed. Small artifacts that stand in them are stored."""
+        if not self._terms.reads:
+            return {}
+        with self._mutex:
+            new = [each for each in actions if each not in self._records]
+        new = [action for action in new if self._is_shared(action)]
+        keys = {action: key for action in new if (key := self._keys.key(action)) is not None}
+        if keys and self.line.serves("read"):
+            with trace.span("ask the remote cache", "io", records=len(keys)):
+                self._take(dict(zip(keys, self._asked(list(keys.values())), strict=True)))
+        with self._mutex:
+            return {each: found for each in actions if (found := self._records.get(each)) is not None}
+
+    def _asked(self, keys: Sequence[str]) -> Iterator[Record | None]:
+        if len(keys) == 1:
+            yield self._record(keys[0])
+            return
+        with ThreadPoolExecutor(min(ASKED_AT_ONCE, len(keys)), thread_name_prefix="remote") as pool:
+            yield from pool.map(self._record, keys)
+
+    def _record(self, key: str) -> Record | None:
+        try:
+            data = self.line.small(RECORDS, key, LIMIT)
+        except Lost:
+            return None
+        if data is None:
+            return None
+        found = Record.decode(data, key, self._terms.trust)
+        if found is None:
+            signed = " that is signed with a key of `trust`" if self._terms.trust is not None else ""
+            self.line.wrong(f"has a record that is not one{signed}")
+        return found
+
+    def _take(self, found: Mapping[str, Record | None]) -> None:
+        """Note records, so that a later build needs no remote to know what was made."""
+        with self._mutex:
+            self._records.update(found)
+        new = {action: record for action, record in found.items() if record is not None}
+        for record in new.values():
+            if record.data is not None:
+                self.store.put(record.data)
+                self._count(record.result)
+        rows = [(action, *record.result) for action, record in new.items()]
+        self.store.database.change(("insert or replace into action values (?, ?, ?)", rows))
+
+    def _index(self, record: Record) -> tuple[tuple[str, Range], ...]:
+        """Where the tensors of an artifact lie; none where that is not to be had."""
+        if record.ranges is None:
+            return ()
+        try:
+            data = self.line.small(BLOBS, record.ranges.removeprefix("sha256:"), INDEX_LIMIT)
+        except Lost:
+            return ()
+        return decode_index(data, record.result) if data is not None and sha256(data) == record.ranges else ()
+
+    # Artifacts
+
+    def _has(self, result: ActionResult) -> bool:
+        """Whether the remote has an artifact."""
+        try:
+            return self.line.size(BLOBS, result.artifact.removeprefix("sha256:"), "read") == result.size
+        except Lost:
+            return False
+
+    def _bring(self, result: ActionResult, step: Step | None) -> bool:
+        """Bring an artifact here, once for all threads that ask for it; hashed before anybody sees it."""
+        if not self._terms.reads or not self.line.serves("read"):
+            return False
+        with self._mutex:
+            lock = self._bringing.setdefault(result.artifact, threading.Lock())
+        with lock:
+            if self.has(result):
+                return True
+            folder = self._scratch() if step is not None and step.final else None
+            with trace.span(f"fetch {result.artifact[:19]}", "io", bytes=result.size):
+                try:
+                    return self._received(result, folder, step)
+                except (Lost, OSError):
+                    # A full disk is said by the step that makes it instead.
+                    return False
+
+    def _received(self, result: ActionResult, folder: str | None, step: Step | None) -> bool:
+        count = 0
+        with self.store.temporary(folder) as file, Hashing() as sha:
+            with contextlib.ExitStack() as held:
+                write: Callable[[bytes], None] = file.write
+                growing: direct.Growing | None = None
+                if result.size >= LARGE:
+                    direct.reserve(file.fileno(), result.size)
+                    growing = held.enter_context(direct.Growing(file.fileno()))
+                    write = growing.write
+                for piece in self.line.large(BLOBS, result.artifact.removeprefix("sha256:")):
+                    count += len(piece)
+                    if count > result.size:
+                        break
+                    sha.update(piece)
+                    write(piece)
+                    if step is not None:
+                        self._tell({"event": "progress", "step": step.name, "done": count, "total": result.size})
+                if growing is not None and count == result.size:
+                    growing.finish()
+            if count != result.size or sha.digest() != result.artifact:
+                self.line.wrong("sent other bytes than their digest says")
+                return False
+            self.store.adopt(file.path, result.artifact, folder)
+        self._count(result, step)
+        return True
+
+    def _count(self, result: ActionResult, step: Step | None = None) -> None:
+        with self._mutex:
+            self._brought[0] += 1
+            self._brought[1] += result.size
+        if step is not None:
+            self._tell({"event": "brought", "step": step.name, "digest": result.artifact, "bytes": result.size})

@@ -1,0 +1,154 @@
+"""The way to a remote: nothing that comes of it is believed, and it is given up where it costs more than it gives."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+from modelbuild.engine.build import Event
+from modelbuild.errors import Error, Stopped
+from modelbuild.remotes import Missing, Pieces, Remote
+
+FAULTS = 3
+"""Faults in a row after which a remote is no longer asked in this build, or no longer sent to."""
+
+PATIENCE = 20.0
+"""Seconds that a small answer may take, and that a large one may go on without having been worth its while."""
+
+FLOOR = 100_000
+"""Bytes a second below which a large answer is given up after that."""
+
+
+class Lost(Exception):
+    """The remote does not give what was asked for. Whoever asked goes on without it."""
+
+
+class Line:
+    """Asks a remote, and sends to it; used by several threads at once.
+
+    tell  told an event `remote-lost` once for each direction that is given up
+    """
+
+    def __init__(self, remote: Remote, tell: Callable[[Event], None]) -> None:
+        self.remote = remote
+        self._tell = tell
+        self._mutex = threading.Lock()
+        self._faults = {"read": 0, "write": 0}
+        self._lost: set[str] = set()
+        self.rate = Rate()
+
+    def serves(self, direction: str) -> bool:
+        """Whether it is still worth trying to `read` from it, or to `write` to it."""
+        return direction not in self._lost
+
+    def small(self, kind: str, digest: str, limit: int) -> bytes | None:
+        """Something small, whole; None if it is not there. Raises Lost."""
+        with _Try(self, "read") as attempt:
+            end, data = time.monotonic() + PATIENCE, bytearray()
+            try:
+                for piece in self.remote.get(kind, digest):
+                    data += piece
+                    if len(data) > limit:
+                        raise Lost
+                    if time.monotonic() > end:
+                        raise Error(f"'{self.remote.name}' answers too slowly")
+            except Missing:
+                attempt.succeeded()
+                return None
+            attempt.succeeded()
+            return bytes(data)
+
+    def large(self, kind: str, digest: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Something large, piece by piece; the number and the digest of its bytes are for the caller to check. Raises Lost."""
+        with _Try(self, "read") as attempt:
+            begun, count = time.monotonic(), 0
+            try:
+                for piece in self.remote.get(kind, digest, start, length):
+                    count += len(piece)
+                    yield piece
+                    seconds = time.monotonic() - begun
+                    if seconds > PATIENCE and count < FLOOR * seconds:
+                        raise Error(f"'{self.remote.name}' sends too slowly: {count / seconds / 1000:.0f} kB a second")
+            except Missing:
+                attempt.succeeded()
+                raise Lost from None
+            self.rate.add(count, time.monotonic() - begun)
+            attempt.succeeded()
+
+    def wrong(self, what: str) -> None:
+        """Count what came as a fault: it was not what it should be."""
+        self._fault("read", Error(f"'{self.remote.name}' {what}"))
+
+    def size(self, kind: str, digest: str, direction: str = "write") -> int | None:
+        """Bytes of what is there; None if nothing is. Raises Lost."""
+        with _Try(self, direction) as attempt:
+            found = self.remote.size(kind, digest)
+            attempt.succeeded()
+            return found
+
+    def put(self, kind: str, digest: str, size: int, pieces: Pieces) -> None:
+        """Keep something there. Raises Lost."""
+        with _Try(self, "write") as attempt:
+            self.remote.put(kind, digest, size, pieces)
+            attempt.succeeded()
+
+    def stop(self) -> None:
+        """End all that is under way."""
+        self._lost |= {"read", "write"}
+        self.remote.stop()
+
+    def _fault(self, direction: str, error: Error) -> None:
+        with self._mutex:
+            self._faults[direction] += 1
+            if self._faults[direction] < FAULTS or direction in self._lost:
+                return
+            self._lost.add(direction)
+        self._tell({"event": "remote-lost", "remote": self.remote.name, "direction": direction, "error": str(error)})
+
+    def _success(self, direction: str) -> None:
+        with self._mutex:
+            self._faults[direction] = 0
+
+
+class Rate:
+    """Bytes a second, as measured over what was large enough to tell."""
+
+    LEAST = 1 << 20
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._seconds = 0.0
+
+    def add(self, count: int, seconds: float) -> None:
+        if count >= self.LEAST:
+            self._bytes += count
+            self._seconds += seconds
+
+    @property
+    def bytes_a_second(self) -> float | None:
+        """None while nothing was measured."""
+        return self._bytes / self._seconds if self._seconds > 0 else None
+
+
+class _Try:
+    """One request: its errors become Lost, and count."""
+
+    def __init__(self, line: Line, direction: str) -> None:
+        self._line = line
+        self._direction = direction
+
+    def __enter__(self) -> _Try:
+        if not self._line.serves(self._direction):
+            raise Lost
+        return self
+
+    def succeeded(self) -> None:
+        self._line._success(self._direction)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Error):
+            self._line._fault(self._direction, error)
+            raise Lost from None
+        if isinstance(error, Stopped):
+            raise Lost from None

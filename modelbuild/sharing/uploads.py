@@ -1,0 +1,179 @@
+"""Results on their way to a remote, in threads of their own: the bytes first, and the record that names them last."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import NamedTuple
+
+from modelbuild.digest import sha256
+from modelbuild.engine.action import Made
+from modelbuild.engine.store import Damaged, Store
+from modelbuild.errors import Error
+from modelbuild.remotes import BLOBS, CHUNK, RECORDS
+from modelbuild.sharing.line import Line, Lost
+from modelbuild.sharing.record import SMALL, Record, encode_index
+
+THREADS = 4
+
+TRIES = 3
+"""Times that a result is sent while the remote is not given up."""
+
+Sign = Callable[[Record], bytes]
+"""Spells a record as it is kept."""
+
+
+class Sent(NamedTuple):
+    """What became of the uploads: results that are there now, bytes that were sent, results that are not there."""
+
+    results: int
+    bytes: int
+    left: int
+
+
+class Uploads:
+    """Sends results; `add` never waits.
+
+    key   the key of an action, which may take as long as its sources are to read; None if it has none
+    sign  spells records
+    parts says to the remote where the tensors of what an action made lie; None: nothing is said
+    """
+
+    def __init__(
+        self,
+        line: Line,
+        store: Store,
+        key: Callable[[str], str | None],
+        sign: Sign = Record.encode,
+        parts: Callable[[str, Made], None] | None = None,
+    ) -> None:
+        self._line = line
+        self._store = store
+        self._key = key
+        self._sign = sign
+        self._parts = parts
+        self._mutex = threading.Lock()
+        self._waiting: queue.SimpleQueue[tuple[str, Made] | None] = queue.SimpleQueue()
+        self._left: dict[str, Made] = {}
+        self._due = 0
+        self._there: set[str] = set()
+        self._results = 0
+        self._bytes = 0
+        self._threads: list[threading.Thread] = []
+
+    def add(self, action: str, made: Made) -> None:
+        """Send what an action made, when there is time."""
+        with self._mutex:
+            if action in self._left:
+                return
+            self._left[action] = made
+            self._due += 1
+            if len(self._threads) < THREADS:
+                thread = threading.Thread(target=self._work, name="upload", daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        self._waiting.put((action, made))
+
+    @property
+    def left(self) -> dict[str, Made]:
+        """What is not there yet, by action."""
+        with self._mutex:
+            return dict(self._left)
+
+    def finish(self, check: Callable[[], None]) -> Sent:
+        """Wait until all is there or the remote is lost. `check` raises where the user no longer wants to wait."""
+        while self._due and self._line.serves("write") and any(each.is_alive() for each in self._threads):
+            check()
+            time.sleep(0.02)
+        for _ in self._threads:
+            self._waiting.put(None)
+        with self._mutex:
+            return Sent(self._results, self._bytes, len(self._left))
+
+    def _work(self) -> None:
+        while (taken := self._waiting.get()) is not None:
+            action, made = taken
+            try:
+                for left in reversed(range(TRIES)):
+                    with suppress(Lost):
+                        self._sent(action, self.send(action, made))
+                        break
+                    if not left or not self._line.serves("write"):
+                        break
+            except (Error, OSError, Damaged):
+                pass  # it stays among those that are left
+            except BaseException:
+                # An interrupt, which the thread that builds hears too.
+                return
+            finally:
+                with self._mutex:
+                    self._due -= 1
+
+    def _sent(self, action: str, is_new: bool) -> None:
+        with self._mutex:
+            self._left.pop(action, None)
+            self._results += is_new
+
+    def send(self, action: str, made: Made) -> bool:
+        """Send one result, now; False if it has no key. Raises Lost, and Damaged where the artifact is not what it was."""
+        if (key := self._key(action)) is None:
+            return False
+        result, data, index = made.result, None, None
+        if result.size <= SMALL:
+            data = self._store.read(result.artifact)
+        else:
+            self._send_file(result.artifact, result.size)
+        if made.tensors:
+            spelled = encode_index(made.tensors)
+            index = sha256(spelled)
+            self._send(index, len(spelled), lambda: [spelled])
+        record = self._sign(Record(key, result, made.seconds, index, data))
+        self._line.put(RECORDS, key, len(record), lambda: [record])
+        if self._parts is not None and made.tensors:
+            self._parts(action, made)
+        return True
+
+    def _send_file(self, artifact: str, size: int) -> None:
+        with self._store.open(artifact) as file:
+            if os.fstat(file.fileno()).st_size != size:
+                raise Damaged(artifact)
+
+            def pieces() -> Iterator[bytes]:
+                file.seek(0)
+                while data := file.read(CHUNK):
+                    yield data
+
+            # Hashed, unless this process has made it and nobody has touched it since.
+            self._store.verify(artifact, file)
+
+            self._send(artifact, size, pieces)
+
+    def _send(self, digest: str, size: int, pieces: Callable[[], Iterator[bytes] | list[bytes]]) -> None:
+        """Send bytes that are not there yet."""
+        name = digest.removeprefix("sha256:")
+        with self._mutex:
+            if digest in self._there:
+                return
+        if self._line.size(BLOBS, name) != size:
+            self._line.put(BLOBS, name, size, pieces)
+            with self._mutex:
+                self._bytes += size
+        with self._mutex:
+            self._there.add(digest)
+
+
+def spelled(left: dict[str, Made]) -> bytes:
+    """What is not sent yet, to be kept for a later build: the actions alone."""
+    return json.dumps(sorted(left)).encode()
+
+
+def recalled(data: bytes | None) -> list[str]:
+    with suppress(ValueError, TypeError):
+        found = json.loads(data or b"[]")
+        return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+    return []

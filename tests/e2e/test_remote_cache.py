@@ -1,0 +1,169 @@
+"""Two machines and one remote: what one has built, the other takes, and the bytes are the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.in_process import InProcess
+from tests.e2e.project import flip, old, tensor_offset
+from tests.remotes.webdav import serving
+
+TOML = """\
+[cache]
+remote = "{remote}"
+[model.chat]
+from = "./weights"
+system = "Hello."
+[model.chat.matrix]
+quantize = ["q8_0", "q4_0"]
+"""
+
+
+class Machine(InProcess):
+    """A clone of the project in a folder of its own, with a store of its own."""
+
+    def __init__(self, folder: Path, remote: str) -> None:
+        super().__init__(folder)
+        self.write("ModelBuild.toml", TOML.format(remote=remote))
+
+    @property
+    def computed(self) -> int:
+        return int(self.summary["tensors_computed"])
+
+    def told(self, name: str) -> list[dict[str, object]]:
+        return [event for event in self.events if event["event"] == name]
+
+    @property
+    def brought(self) -> list[object]:
+        return [event["step"] for event in self.told("brought")]
+
+
+@pytest.fixture(params=["folder", "http"])
+def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "folder":
+        (tmp_path / "share").mkdir()
+        yield f"file://{tmp_path}/share"
+        return
+    with serving() as server:
+        yield server.url
+
+
+def pair(tmp_path: Path, remote: str) -> tuple[Machine, Machine]:
+    machines = Machine(tmp_path / "first", remote), Machine(tmp_path / "other" / "place", remote)
+    for each in machines:
+        for path in each.checkpoint().iterdir():
+            old(path)
+    return machines
+
+
+def test_what_one_machine_built_another_takes(tmp_path: Path, remote: str) -> None:
+    first, second = pair(tmp_path, remote)
+    first.build()
+    assert first.computed > 0
+    assert first.told("shared")[0]["left"] == 0
+    second.build()
+    assert second.computed == 0
+    assert sorted(map(str, second.brought)) == ["chat:q4_0/model", "chat:q8_0/model"]
+    assert second.tree() == first.tree()
+    # What was fetched is known from now on, without the remote.
+    again = second.build("--remote-cache", "off")
+    assert again == {}
+
+
+def test_other_weights_have_other_keys(tmp_path: Path, remote: str) -> None:
+    first, second = pair(tmp_path, remote)
+    first.build()
+    weights = second.folder / "weights" / "model.safetensors"
+    flip(weights, tensor_offset(weights, "model.norm.weight"))
+    old(weights)
+    second.build()
+    assert second.computed > 0
+    assert not second.brought
+    assert second.tree() != first.tree()
+
+
+@pytest.mark.parametrize(
+    ("mode", "sends", "takes"), [("read", False, True), ("write", True, False), ("off", False, False)]
+)
+def test_the_mode_says_what_is_exchanged(tmp_path: Path, mode: str, sends: bool, takes: bool) -> None:
+    with serving() as server:
+        first, second = pair(tmp_path, server.url)
+        first.build("--remote-cache", mode)
+        assert bool(server.files) == sends
+        first.build("--remote-cache", "write", "--force")
+        second.build("--remote-cache", mode)
+        assert bool(second.brought) == takes
+
+
+def test_a_machine_without_the_weights_installs_what_was_made_of_them(tmp_path: Path, remote: str) -> None:
+    first, second = pair(tmp_path, remote)
+    first.build()
+    lock = (first.folder / "ModelBuild.lock").read_text()
+    assert '"weights/model.safetensors" = "sha256:' in lock
+    second.write("ModelBuild.lock", lock)
+    (second.folder / "weights" / "model.safetensors").unlink()
+    second.build()
+    assert second.computed == 0
+    assert sorted(map(str, second.brought)) == ["chat:q4_0/model", "chat:q8_0/model"]
+    assert second.tree() == first.tree()
+    assert second.build("--remote-cache", "off") == {}
+    # Another variant is not there.
+    second.write("ModelBuild.toml", TOML.format(remote=remote).replace("q4_0", "q4_1"))
+    second.build(code=1)
+    assert "weights/model.safetensors" in second.errors
+
+
+def test_results_are_exchanged_by_hand(tmp_path: Path) -> None:
+    """`modelbuild cache`: what was built without a remote is sent later, and fetched without a build."""
+    with serving() as server:
+        first, second = pair(tmp_path, server.url)
+        first.build("--remote-cache", "off")
+        assert not server.files
+        assert "7 results sent" in first.run("cache", "push") + first.errors
+        assert "0 results sent" in first.run("cache", "push") + first.errors
+        table = first.run("cache", "stat")
+        assert [line.split() for line in table.splitlines()] == [
+            ["model", "results", "here", "remote", "to", "fetch"],
+            ["chat:q8_0", "4", "4", "4", "-"],
+            ["chat:q4_0", "4", "4", "4", "-"],
+        ]
+        asked = json.loads(second.run("--json", "cache", "pull", "chat:q8_0"))
+        assert asked["missing"] == [] and asked["moved"] == 1
+        assert not second.models.exists() or not list(second.models.rglob("manifests/*"))
+        second.build("--remote-cache", "off", "chat:q8_0")
+        assert second.computed == 0
+        server.files.clear()
+        second.run("cache", "pull", "chat:q4_0", code=1)
+        second.write("ModelBuild.toml", "[model.chat]\nfrom = './weights'\n")
+        second.run("cache", "push", code=2)
+        assert "this project has no remote cache" in second.errors
+
+
+def test_what_a_fine_tune_has_in_common_with_its_base_is_fetched(tmp_path: Path) -> None:
+    """Other weights, of which one tensor differs: the others come as ranges of the base's file, and that one is computed."""
+    with serving() as server:
+        first, second, alone = (Machine(tmp_path / name, server.url) for name in ("first", "second", "alone"))
+        for each in (first, second, alone):
+            each.checkpoint(layers=3, hidden=512, intermediate=512)
+            weights = each.folder / "weights" / "model.safetensors"
+            if each is not first:
+                flip(weights, tensor_offset(weights, "model.layers.1.mlp.up_proj.weight"), 64)
+            for path in (each.folder / "weights").iterdir():
+                old(path)
+        first.build("chat:q8_0")
+        server.asked.clear()
+        second.build("chat:q8_0")
+        (gathered,) = second.told("gathered")
+        alone.build("chat:q8_0", "--remote-cache", "off")
+        assert alone.summary["tensors_computed"] - second.computed == gathered["tensors"] >= 20
+        assert second.tree() == alone.tree()
+        ranges = [each for each in server.asked if each[2]]
+        assert ranges and len(ranges) < 4
+        # Nothing of it is left in the store, but what was made.
+        assert not second.build("chat:q8_0")
+        kept = [path.stat().st_size for path in (second.cache / "blobs").glob("sha256-*")]
+        assert sum(size > 1 << 20 for size in kept) == 1

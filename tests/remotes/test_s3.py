@@ -1,0 +1,47 @@
+"""The remote in a bucket: files of several parts, and what is said without obstore."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from modelbuild.errors import Error
+from modelbuild.remotes import BLOBS, s3
+from tests.remotes.buckets import bucket
+
+
+def test_without_obstore_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "obstore.store", None)
+    with pytest.raises(Error, match="needs the package obstore"):
+        s3.connect("s3://bucket/prefix")
+
+
+@pytest.mark.parametrize("url", ["s3:///prefix", "s3://key:secret@bucket/prefix", "s3://bucket/prefix?secret=1"])
+def test_a_url_names_a_bucket_and_no_secret(url: str) -> None:
+    with pytest.raises(Error, match="expects a bucket and a prefix") as caught:
+        s3.connect(url)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.peer
+def test_a_large_file_goes_in_parts_and_none_of_it_stays_if_it_breaks() -> None:
+    data = bytes(range(256)) * (100 << 10)
+    digest = hashlib.sha256(data).hexdigest()
+
+    def pieces(until: int) -> Iterator[bytes]:
+        for at in range(0, until, 1 << 20):
+            yield data[at : at + (1 << 20)]
+        if until < len(data):
+            raise Error("the artifact is damaged")
+
+    with bucket() as url:
+        remote = s3.connect(url)
+        with pytest.raises(Error, match="the artifact is damaged"):
+            remote.put(BLOBS, digest, len(data), lambda: pieces(20 << 20))
+        assert remote.size(BLOBS, digest) is None
+        remote.put(BLOBS, digest, len(data), lambda: pieces(len(data)))
+        assert b"".join(remote.get(BLOBS, digest)) == data
+        assert b"".join(remote.get(BLOBS, digest, 5, 20 << 20)) == data[5 : 5 + (20 << 20)]

@@ -1,0 +1,118 @@
+"""The cache joined with a remote: what is asked, what is taken, and that a bad remote costs time alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelbuild.errors import Error
+from modelbuild.remotes import BLOBS, RECORDS
+from modelbuild.sharing.line import FAULTS
+from tests.sharing.shared_toy import TEXT, Machine, Memory, at_random
+
+ALL = ["m/first", "m/second", "m/layer"]
+MADE = ("321" + TEXT).encode()
+
+
+@pytest.fixture
+def remote() -> Memory:
+    return Memory()
+
+
+def test_only_the_final_layer_is_fetched(tmp_path: Path, remote: Memory) -> None:
+    first, second = Machine(tmp_path / "a", remote), Machine(tmp_path / "b", remote)
+    assert first.built() == ALL
+    remote.asked.clear()
+    assert second.built() == []
+    assert second.brought == ["m/layer"]
+    assert second.layer() == first.layer() == MADE
+    assert remote.asked.count(("get", BLOBS)) == 1
+    assert remote.asked.count(("get", RECORDS)) == 3
+    # What is known here is not asked for again.
+    remote.asked.clear()
+    assert second.built() == [] and remote.asked == []
+
+
+def test_a_result_is_made_and_sent_where_the_remote_has_only_what_is_before_it(tmp_path: Path, remote: Memory) -> None:
+    first, second, third = (Machine(tmp_path / name, remote) for name in "abc")
+    first.built()
+    layer = max(remote.names(RECORDS), key=lambda name: b'"size":60003' in remote.kept[RECORDS, name])
+    del remote.kept[RECORDS, layer]
+    assert second.built() == ["m/layer"]
+    assert second.layer() == MADE
+    assert third.built() == []
+
+
+def test_a_record_without_its_blob_is_made_again_and_mended(tmp_path: Path, remote: Memory) -> None:
+    first, second, third = (Machine(tmp_path / name, remote) for name in "abc")
+    first.built()
+    for name in remote.names(BLOBS):
+        del remote.kept[BLOBS, name]
+    assert second.built() == ALL
+    assert second.layer() == MADE
+    assert third.built() == []
+
+
+def test_a_remote_that_fails_is_given_up_with_a_notice(tmp_path: Path, remote: Memory) -> None:
+    def fault(verb: str, kind: str) -> None:
+        raise Error("the store is dead")
+
+    remote.fault = fault
+    machine = Machine(tmp_path, remote)
+    assert machine.built() == ALL
+    lost = [event for event in machine.told if event["event"] == "remote-lost"]
+    assert sorted(event["direction"] for event in lost) == ["read", "write"]
+    assert len(remote.asked) <= 4 * FAULTS
+    assert machine.told[-1]["left"] == 3
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    ["cut", "flip", "break", Error("stopped answering"), "blobless", "recordless", "garbage"],
+    ids=lambda spoil: str(spoil).replace(" ", "-"),
+)
+@pytest.mark.parametrize("seed", range(2))
+def test_a_bad_remote_costs_time_alone(tmp_path: Path, remote: Memory, spoil: Any, seed: int) -> None:
+    spoiled(tmp_path, remote, spoil, seed)
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize(
+    "spoil", ["cut", "flip", "break", Error("stopped answering"), "blobless", "recordless"], ids=str
+)
+def test_a_bad_remote_costs_time_alone_fifty_times(tmp_path: Path, spoil: Any) -> None:
+    for seed in range(50):
+        spoiled(tmp_path / str(seed), Memory(), spoil, seed)
+
+
+def spoiled(folder: Path, remote: Memory, spoil: Any, seed: int) -> None:
+    """Build on three machines while the remote fails at random: every one has the right bytes, and none an error."""
+    if spoil not in ("blobless", "recordless", "garbage"):
+        remote.fault = at_random(seed, spoil)
+    for number in range(3):
+        machine = Machine(folder / str(number), remote)
+        machine.built()
+        assert machine.errors == []
+        assert machine.layer() == MADE
+        kind = BLOBS if spoil == "blobless" else RECORDS
+        for place, name in enumerate(sorted(remote.names(kind))):
+            if (place + seed) % 2 and spoil in ("blobless", "recordless"):
+                del remote.kept[kind, name]
+            if (place + seed) % 2 and spoil == "garbage":
+                remote.kept[kind, name] = remote.kept[kind, name][:-1] + b"]"
+
+
+def test_a_record_that_names_other_bytes_makes_no_failed_build(tmp_path: Path, remote: Memory) -> None:
+    first = Machine(tmp_path / "a", remote)
+    first.built()
+    first.built(TEXT + "!")
+    # The results of two actions are exchanged, as a writer might do who means harm or is broken.
+    names = remote.names(RECORDS)
+    for name in names:
+        data = remote.kept[RECORDS, name]
+        remote.kept[RECORDS, name] = data.replace(name.encode(), b"0" * 64)
+    second = Machine(tmp_path / "b", remote)
+    assert second.built() == ALL
+    assert second.layer() == MADE

@@ -1,0 +1,76 @@
+"""Signed records: what a reader believes, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+
+from modelbuild.errors import Error
+from modelbuild.remotes import RECORDS
+from modelbuild.sharing.cache import SharedCache
+from modelbuild.sharing.signing import Signer, Trust, public
+from tests.sharing.shared_toy import TEXT, Machine, Memory
+
+MADE = ("321" + TEXT).encode()
+
+
+def pair(folder: Path, format: PrivateFormat = PrivateFormat.OpenSSH) -> tuple[Signer, Trust]:
+    key = Ed25519PrivateKey.generate()
+    path = folder / "key"
+    path.write_bytes(key.private_bytes(Encoding.PEM, format, NoEncryption()))
+    spelled = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    return Signer(str(path)), Trust([f"{spelled} ci@example"])
+
+
+@pytest.mark.parametrize("format", [PrivateFormat.OpenSSH, PrivateFormat.PKCS8])
+def test_what_is_signed_is_believed_and_nothing_else(tmp_path: Path, format: PrivateFormat) -> None:
+    signer, trust = pair(tmp_path, format)
+    value = signer.signed({"key": "a", "size": 1})
+    assert trust.believes(value)
+    assert trust.believes(json.loads(json.dumps(value)))
+    for wrong in ({**value, "size": 2}, {**value, "signature": ""}, {**value, "signature": 3}, {"key": "a", "size": 1}):
+        assert not trust.believes(wrong)
+    assert not pair(tmp_path)[1].believes(value)
+
+
+def test_a_record_that_somebody_else_wrote_is_refused(tmp_path: Path) -> None:
+    """Whoever can write to the remote, and has no key, costs others time alone."""
+    signer, trust = pair(tmp_path)
+    remote = Memory()
+
+    def machine(name: str, signs: bool) -> Machine:
+        made = Machine(tmp_path / name, remote)
+        made.terms = made.terms._replace(signer=signer if signs else None, trust=trust)
+        return made
+
+    machine("good", True).built()
+    reader = machine("reader", False)
+    assert reader.built() == [] and reader.layer() == MADE
+    # The results of a layer and of another one are exchanged; both records are well formed.
+    machine("good", True).built(TEXT * 2)
+    records = {name: json.loads(remote.kept[RECORDS, name]) for name in remote.names(RECORDS)}
+    layers = [name for name, value in records.items() if value["size"] in (len(MADE), len(MADE) + len(TEXT))]
+    assert len(layers) == 2
+    for name, other in zip(layers, layers[::-1], strict=True):
+        forged = {**records[other], "key": name}
+        remote.kept[RECORDS, name] = json.dumps(forged).encode()
+    second = machine("second", False)
+    assert second.built() == ["m/layer"]
+    assert second.layer() == MADE
+    assert isinstance(second.cache, SharedCache)
+
+
+def test_what_is_no_key_says_what_to_do(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("a secret that is none")
+    with pytest.raises(Error, match="not an Ed25519 key") as caught:
+        Signer(str(file))
+    assert "a secret" not in str(caught.value)
+    with pytest.raises(Error, match="cannot be read"):
+        Signer(str(tmp_path / "gone"))
+    with pytest.raises(Error, match="expected a public key"):
+        public("ssh-rsa AAAA")
