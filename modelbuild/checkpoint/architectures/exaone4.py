@@ -10,7 +10,7 @@ from modelbuild.checkpoint.architectures import _mtp
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint.architectures.llama import Llama
 from modelbuild.checkpoint.config import Config, block_count, layer_types_fit, number
-from modelbuild.checkpoint.hyperparameters import Writer, base_parameters
+from modelbuild.checkpoint.hyperparameters import Writer, base_parameters, blocks_to_list
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS, NAMES
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
@@ -136,7 +136,7 @@ class Exaone4(Llama):
 
 def _types(config: Config, pattern: int | str) -> list[str]:
     """The kinds of blocks of a pattern: every so many sees all of the text, or each as a letter says, L or G."""
-    blocks = block_count(config)
+    blocks = len(blocks_to_list(config))
     if isinstance(pattern, str):
         windowed = [pattern[block % len(pattern)] == "L" for block in range(blocks)] if pattern else [False] * blocks
     else:
