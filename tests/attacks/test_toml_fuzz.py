@@ -220,7 +220,7 @@ def test_documents_of_the_right_shape(root: Path, document: dict[str, Any]) -> N
 
 @given(
     st.dictionaries(
-        words | st.sampled_from(["model", "vars", "project", "defaults", "group", "ftype", "tools"]),
+        words | st.sampled_from(["model", "vars", "project", "defaults", "group", "ftype", "tools", "cache"]),
         anything,
         max_size=4,
     )
@@ -328,6 +328,7 @@ def test_schema_sees_the_shape_alone(document: dict[str, Any], data: st.DataObje
 def test_the_json_schema_needs_no_project() -> None:
     assert schema.json_schema()["properties"].keys() == {
         "project",
+        "cache",
         "defaults",
         "model",
         "ftype",
