@@ -21,13 +21,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from modelbuild.sharing.cache import SharedCache
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 BLOB = 1_340_000_000
-RECORDS_ASKED = 10_000
+RECORDS = 10_000
 VARIANTS = 1_000
+ROUNDS = 3
 
 CONFIG = """\
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 2; user {user};
@@ -71,13 +76,21 @@ def curl(*words: str) -> float:
     return time.perf_counter() - begun
 
 
-def blob(folder: Path) -> None:
-    """One large file, each way; the best of three, with curl's beside it."""
+def joined(folder: Path, url: str) -> SharedCache:
+    """A cache in a folder, joined with a server."""
     from modelbuild import remotes
-    from modelbuild.engine.action import ActionResult, Made
     from modelbuild.engine.store import Store
     from modelbuild.sharing.cache import SharedCache, Terms
     from modelbuild.sharing.keys import Keys
+
+    terms = Terms(True, True, lambda step: True)
+    keys = Keys(lambda source, digest: None)
+    return SharedCache(Store(str(folder)), remotes.connect(url), keys, terms, lambda: None, print)
+
+
+def blob(folder: Path) -> None:
+    """One large file, each way; the best of three, with curl's in turn."""
+    from modelbuild.engine.action import ActionResult
 
     path = folder / "blob"
     sha = hashlib.sha256()
@@ -87,82 +100,77 @@ def blob(folder: Path) -> None:
             sha.update(data)
             file.write(data)
     result = ActionResult("sha256:" + sha.hexdigest(), path.stat().st_size)
+    times: dict[str, list[float]] = {"curl sends": [], "sent": [], "curl fetches": [], "fetched": []}
     with nginx(folder) as url:
-        times: dict[str, list[float]] = {"curl sends": [], "sent": [], "curl fetches": [], "fetched": []}
-        for turn in range(3):
+        for turn in range(ROUNDS):
             for each in (folder / "www").glob("*"):
                 shutil.rmtree(each) if each.is_dir() else each.unlink()
             times["curl sends"].append(curl("-T", str(path), f"{url}/curl"))
-            store = Store(str(folder / f"store{turn}"))
-            os.link(path, Path(store.scratch) / ".tmp-1")
-            store.adopt(str(Path(store.scratch) / ".tmp-1"), result.artifact, None)
-            shared = SharedCache(
-                store,
-                remotes.connect(url),
-                Keys(lambda *_: None),
-                Terms(True, True, lambda step: True),
-                lambda: None,
-                print,
-            )
+            own, other = joined(folder / f"own{turn}", url), joined(folder / f"other{turn}", url)
+            temporary = Path(own.store.scratch) / ".tmp-blob"
+            os.link(path, temporary)
+            # As what a build has made: a build that sends what another one made hashes it first.
+            own.store.adopt(str(temporary), result.artifact, None)
             begun = time.perf_counter()
-            shared.uploads._send_file(result.artifact, result.size)
+            own.uploads.send_blob(result)
             times["sent"].append(time.perf_counter() - begun)
             times["curl fetches"].append(curl("-o", str(folder / "fetched"), f"{url}/curl"))
             (folder / "fetched").unlink()
-            other = Store(str(folder / f"other{turn}"))
-            shared = SharedCache(
-                other,
-                remotes.connect(url),
-                Keys(lambda *_: None),
-                Terms(True, True, lambda step: True),
-                lambda: None,
-                print,
-            )
             begun = time.perf_counter()
-            assert shared.fetch(result)
+            assert other.fetch(result)
             times["fetched"].append(time.perf_counter() - begun)
-            shutil.rmtree(folder / f"other{turn}")
-            shutil.rmtree(folder / f"store{turn}")
+            shutil.rmtree(other.store.root)
+            shutil.rmtree(own.store.root)
     for what, found in times.items():
         print(f"{what:<13} {min(found):.2f} s  {BLOB / min(found) / 1e6:.0f} MB/s")
     print(f"memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
-    _ = Made
 
 
 def records(folder: Path) -> None:
     """Small records, asked for at once."""
-    from modelbuild import remotes
     from modelbuild.digest import sha256
     from modelbuild.engine.action import ActionResult
-    from modelbuild.engine.store import Store
-    from modelbuild.sharing.cache import SharedCache, Terms
-    from modelbuild.sharing.keys import Keys
     from modelbuild.sharing.record import Record
 
     with nginx(folder) as url:
-        keys = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(RECORDS_ASKED)]
+        keys = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(RECORDS)]
         (folder / "www/ac").mkdir()
         for key in keys:
             (folder / "www/ac" / key).write_bytes(Record(key, ActionResult(sha256(key.encode()), 64)).encode())
-        store = Store(str(folder / "store"))
-        shared = SharedCache(
-            store,
-            remotes.connect(url),
-            Keys(lambda *_: None),
-            Terms(True, True, lambda step: True),
-            lambda: None,
-            print,
-        )
+        shared = joined(folder / "store", url)
         begun = time.perf_counter()
-        found = list(shared._asked(keys))
+        found = list(shared.records(keys))
         seconds = time.perf_counter() - begun
         assert all(found)
-        print(f"{len(keys) / seconds:.0f} records a second")
-        print(f"memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(f"{len(keys) / seconds:.0f} records a second")
+    print(f"memory: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+def variants(folder: Path) -> None:
+    """Many variants of one checkpoint, each with a text of its own: made, taken from the remote alone, and with nothing to do."""
+    import synthetic
+
+    with nginx(folder) as url:
+        synthetic.checkpoint(folder / "weights", layers=2, hidden=256, intermediate=256, vocabulary=300)
+        models = "".join(
+            f'[model.m{number}]\nfrom = "../weights"\nquantize = "q8_0"\nsystem = "{number}"\n'
+            for number in range(VARIANTS)
+        )
+        for name in ("first", "second"):
+            project = folder / name
+            project.mkdir()
+            (project / "ModelBuild.toml").write_text(f'[cache]\nremote = "{url}"\n{models}')
+            places = ["-C", str(project), "--cache", str(project / "cache"), "--models", str(project / "models")]
+            for what in ("cold", "nothing to do, all looked up", "nothing to do"):
+                (project / "ModelBuild.toml").touch()
+                words = ["--remote-cache", "off"] if what != "cold" else []
+                begun = time.perf_counter()
+                subprocess.run([sys.executable, "-m", "modelbuild", *places, *words, "--quiet"], check=True)
+                print(f"{name}: {what:<30} {time.perf_counter() - begun:.2f} s")
 
 
 def main() -> None:
-    what = {"blob": blob, "records": records}
+    what = {"blob": blob, "records": records, "variants": variants}
     for name in sys.argv[1:] or what:
         with tempfile.TemporaryDirectory(prefix="remote-") as folder:
             what[name](Path(folder))

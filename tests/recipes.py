@@ -40,6 +40,9 @@ class Folder:
         survey = {".safetensors": safetensors.survey, ".gguf": gguf.survey}
         return [(name, survey[os.path.splitext(name)[1]](str(self.path / name)).table) for name in self.weights]
 
+    def values(self, x: Expression) -> bytes:
+        return evaluate(x, self.leaves())
+
     def leaves(self) -> dict[str, bytes]:
         """The bytes of every tensor, by digest."""
         found = {}

@@ -52,6 +52,7 @@ ELSEWHERE = {
     "session.hugging_face": "e2e/test_hugging_face.py",
     "checkpoint.architectures._experts": "steps/test_zoo.py",
     "checkpoint.architectures._gated_delta": "checkpoint/architectures/test_qwen3_5.py",
+    "checkpoint.architectures._mamba2": "checkpoint/architectures/test_granite_hybrid.py",
     "checkpoint.architectures._short_convolution": "checkpoint/architectures/test_lfm2.py",
     "checkpoint.architectures._sections": "checkpoint/architectures/test_qwen2_vl.py",
     "checkpoint.architectures._loads": "checkpoint/test_loadable.py",
@@ -69,6 +70,7 @@ ELSEWHERE = {
     "ollama.chat_templates": "ollama/chat_templates/test_families.py",
     "ollama.chat_templates.*": "ollama/chat_templates/test_families.py",
     "tensors.products": "tensors/operations/test_merge.py",
+    "tensors.operations._nibbles": "tensors/operations/test_mxfp4.py",
     "tensors.quants.*": "tensors/quants/test_vectors.py",
 }
 """Module below modelbuild that has no test file of its name -> where it is tested; `folder.*` is each module of a folder."""

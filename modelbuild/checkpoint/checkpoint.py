@@ -30,6 +30,8 @@ class Checkpoint:
     folder  the folder's own name, from which a model without a better one takes its name
     pre     the name of its pre-tokenizer, where it is not to be found out
     mtp     what becomes of its blocks for the prediction of several tokens: `keep`, `drop`, or `only` these
+    tensors gives the names of its tensors, as a model of text has them
+    values  gives the values of a small tensor, by such a name
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Checkpoint:
         pre: str | None = None,
         mtp: str = "keep",
         tensors: Callable[[], Iterable[str]] = tuple,
+        values: Callable[[str], Sequence[float]] = lambda name: (),
     ) -> None:
         self._read = read
         self.names = tuple(names)
@@ -48,6 +51,7 @@ class Checkpoint:
         self.pre = pre
         self.mtp = mtp
         self._tensors = tensors
+        self.values = values
         self._parsed: dict[str, dict[str, Any] | None] = {}
 
     def read(self, name: str) -> bytes | None:

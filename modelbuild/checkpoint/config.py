@@ -32,7 +32,7 @@ TEXT_DEFAULTS: Mapping[str, Config] = {
 }  # fmt: skip
 """The `model_type` of models of several parts -> what transformers fills in where the part of the text model lacks a key."""
 
-UNREAD = frozenset({"audioflamingo3", "lfm2-vl"})
+UNREAD = frozenset({"audioflamingo3", "exaone4_5", "lfm2-vl", "minimax_m3_vl"})
 """The `model_type` of models of several parts that transformers 4.57.6 does not know: nothing is filled in, in no part."""
 
 
@@ -170,3 +170,18 @@ def rope_parameters(config: Config) -> dict[str, Any]:
 def block_count(config: Config) -> int:
     """How many blocks a model has. Raises Error where that is not told."""
     return number(config, "n_layers", "num_hidden_layers", "n_layer", "num_layers")
+
+
+def with_key_heads(config: dict[str, Any]) -> dict[str, Any]:
+    """Fill in how many heads keys and values have, where nothing is said of it: as many as queries."""
+    if config["num_key_value_heads"] is None:
+        config["num_key_value_heads"] = number(config, "num_attention_heads")
+    return config
+
+
+def with_heads(config: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the same, and the size of a head: all heads together are as wide as the model."""
+    heads = number(config, "num_attention_heads")
+    if config["head_dim"] is None:
+        config["head_dim"] = number(config, "hidden_size") // heads
+    return with_key_heads(config)

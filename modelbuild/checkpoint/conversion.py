@@ -30,6 +30,7 @@ class Folder(Protocol):
     def roles(self) -> Sequence[str]: ...
     def file(self, role: str, /) -> bytes | None: ...
     def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
+    def values(self, x: Expression, /) -> bytes: ...
 
 
 REMEMBERED = 4
@@ -57,7 +58,13 @@ class Conversion:
         self._files = files
         self._wanted = outtype
         self.checkpoint = Checkpoint(
-            lambda name: small_file(name, files), files.roles(), folder, pre=pre, mtp=mtp, tensors=lambda: self._of_text
+            lambda name: small_file(name, files),
+            files.roles(),
+            folder,
+            pre=pre,
+            mtp=mtp,
+            tensors=lambda: self._of_text,
+            values=lambda name: weights.floats(self._of_text[name], files.values),
         )
         config = self.checkpoint.config
         class_name = architecture or class_of(config)
@@ -129,7 +136,7 @@ class Conversion:
         sources = weights.values(self.tensors, self.method, packed=bool(self.architecture.QUANTIZED))
         expressions = [(name, leaf(xxh3(data), "f32", (len(data) // 4,))) for name, data in self.constants.items()]
         expressions += repacked.moved(sources, self.architecture.tensors(sources))
-        entries = _entries(repacked.arranged(expressions, self.tensors, self.method), self.outtype)
+        entries = _entries(repacked.arranged(expressions, self.tensors, self.method), self.outtype, self.architecture)
         self._check_blocks(entries)
         _check_rows(entries, tokenizer.vocabulary_size(self.architecture.config))
         return entries
@@ -263,30 +270,23 @@ def float_type(wanted: str, tensors: Iterable[Tensor], *, scaled: bool = False) 
     return next((known[dtype] for dtype in matrices if dtype in known), "f16")
 
 
-def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str) -> list[Entry]:
+def _entries(expressions: Iterable[tuple[str, Expression]], outtype: str, architecture: Architecture) -> list[Entry]:
     entries: dict[str, Entry] = {}
     for name, expression in expressions:
         if name in entries:
             raise Error(f"two tensors of the checkpoint are both '{name}'")
         x = cast("f32", expression) if expression.dtype == "u8" else expression
-        entries[name] = Entry(name, x.shape, quantize(_type(name, x, outtype), x))
+        entries[name] = Entry(name, x.shape, quantize(_type(name, x, outtype, architecture), x))
     return list(entries.values())
 
 
-_F32 = (
-    ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight", "position_embd.weight",
-    "token_types.weight",
-)  # fmt: skip
-"""Tensors that are written in f32 whatever the type of the rest."""
-
-
-def _type(name: str, expression: Expression, outtype: str) -> str:
+def _type(name: str, expression: Expression, outtype: str, architecture: Architecture) -> str:
     """The type a tensor is written in (ModelBase.prepare_tensors)."""
     shape = expression.shape
     if expression.dtype in repacked.BLOCKS:
         return expression.dtype
     plain = len(shape) <= 1 or name.endswith("_norm.weight") or not name.endswith(".weight")
-    if plain or name.endswith(_F32):
+    if plain or architecture.keeps_f32(name):
         return "f32"
     return "f16" if outtype == "q8_0" and shape[-1] % 32 else outtype
 

@@ -46,6 +46,8 @@ class FileModel:
         if self._is_windowed(block):
             key, value = number("attention.key_length_swa", key), number("attention.value_length_swa", value)
         forward, used = number("feed_forward_length"), number("expert_used_count")
+        forward_exp = number("expert_feed_forward_length") or (forward // used if used else forward)
+        index = number("attention.indexer.key_length")
         return {
             "1": 1,
             "embd": embd,
@@ -61,18 +63,34 @@ class FileModel:
             "keys": key * shared,
             "values": value * shared,
             "experts": number("expert_count"),
-            "ff_exp": number("expert_feed_forward_length") or (forward // used if used else forward),
-            "ff_shexp": number("expert_shared_feed_forward_length"),
+            "ff_exp": forward_exp,
+            "ff_shexp": number("expert_shared_feed_forward_length") or forward_exp * number("expert_shared_count"),
+            "index": index,
+            "indices": index * number("attention.indexer.head_count"),
             "labels": items(self.metadata.get(f"{self.name}.classifier.output_labels")) or 1,
             "rot": number("rope.dimension_count", whole),
             "layer": number("embedding_length_per_layer_input"),
             "layered": number("embedding_length_per_layer_input") * number("block_count"),
             "out": number("embedding_length_out"),
+            "latent": number("moe_latent_size") or embd,
             "conv": number("ssm.conv_kernel") or number("shortconv.l_cache"),
             "state": number("ssm.state_size"),
             "rank": number("ssm.time_step_rank"),
             "inner": number("ssm.state_size") * number("ssm.time_step_rank"),
             "mixed": number("ssm.state_size") * (2 * number("ssm.group_count") + number("ssm.time_step_rank")),
+            **self._mixer(),
+        }
+
+    def _mixer(self) -> dict[str, int]:
+        """The sizes of a Mamba-2 mixer (src/models/granite-hybrid.cpp, nemotron-h.cpp)."""
+        inner, groups, heads = (self.number(f"ssm.{key}") for key in ("inner_size", "group_count", "time_step_rank"))
+        mixed = 2 * groups * self.number("ssm.state_size")
+        return {
+            "ssm": inner,
+            "groups": groups,
+            "ssm_group": inner // groups if groups else 0,
+            "ssm_conv": inner + mixed,
+            "ssm_in": 2 * inner + mixed + heads,
         }
 
     def _types(self) -> int:
@@ -94,13 +112,18 @@ class FileModel:
         return self.number("expert_count", 0, block) > 0 and (every <= 0 or block % every == 1)
 
     def kind(self, block: int) -> str:
-        """What a block is where they differ: `attention`, `recurrent`, or `nextn`, which has attention too (load_arch_hparams)."""
+        """What a block is where they differ: `attention`, `recurrent`, `forward` with neither, or `nextn`, which has all but the second.
+
+        (load_arch_hparams)
+        """
         if block >= self.number("block_count") - self.number("nextn_predict_layers"):
             return "nextn"
         recurrent = self.value("attention.recurrent_layers")
         if isinstance(recurrent, list):
             return "recurrent" if block < len(recurrent) and recurrent[block] else "attention"
-        if self.has("shortconv.l_cache"):
+        if self.has("shortconv.l_cache") or isinstance(self.value("attention.head_count_kv"), list):
+            if isinstance(self.value("feed_forward_length"), list) and self.number("feed_forward_length", 0, block):
+                return "forward"
             return "attention" if self.number("attention.head_count_kv", 1, block) else "recurrent"
         interval = self.number("full_attention_interval", 4)
         return "recurrent" if interval and (block + 1) % interval else "attention"
@@ -116,10 +139,13 @@ class FileModel:
                 return self.number("embedding_length_per_layer_input") > 0
             case "attention":
                 return self.kind(block) in ("attention", "nextn")
+            case "forward":
+                return self.kind(block) in ("forward", "nextn")
             case "recurrent" | "nextn":
                 return self.kind(block) == when
             case "first" | "later":
-                return (block < self.number("leading_dense_block_count")) == (when == "first")
+                is_first = block < self.number("leading_dense_block_count")
+                return is_first == (when == "first") and self.kind(block) != "nextn"
             case "own" | "lent":
                 return self.lends(block) == (when == "lent")
         return True

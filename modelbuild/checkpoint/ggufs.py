@@ -10,8 +10,8 @@ from typing import Literal, NamedTuple
 from modelbuild.checkpoint.chat import Chat, embeds, gguf_talks, of_gguf
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
-from modelbuild.tensors.ftypes import FLOATS
-from modelbuild.words import listed
+from modelbuild.tensors.ftypes import FLOATS, of_number
+from modelbuild.words import listed, shown
 
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
@@ -44,6 +44,28 @@ def classify(path: str) -> Contents:
         gguf_talks(table.metadata, os.path.basename(path)),
         embeds(table.metadata),
     )
+
+
+class Told(NamedTuple):
+    """What a file that lies beside a model says of itself: the type of the whole file, and the types of its projectors."""
+
+    type: str | None = None
+    projectors: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return " ".join([*([self.type] if self.type else []), *self.projectors])
+
+
+def told(path: str) -> Told:
+    """Read what a file says of itself; nothing of one that is not there, or cannot be read."""
+    try:
+        metadata = gguf.read_header(path).table.metadata
+    except (Error, OSError):
+        return Told()
+    kinds = (gguf.scalar(metadata, f"clip.{part}projector_type") for part in ("", "vision.", "audio."))
+    known = [shown(kind) for kind in kinds if isinstance(kind, str)]
+    return Told(of_number(gguf.scalar(metadata, "general.file_type")), tuple(dict.fromkeys(known)))
 
 
 def role(metadata: Mapping[str, bytes]) -> Literal["model", "projector", "adapter"]:

@@ -12,6 +12,7 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from functools import cache
+from typing import NamedTuple
 
 from modelbuild.checkpoint import architectures
 from modelbuild.checkpoint.file_model import FileModel, items
@@ -29,10 +30,19 @@ _LENGTH = struct.Struct("<Q")
 _BLOCK = re.compile(r"blk\.([0-9]{1,9})\.")
 
 
+class _Table(NamedTuple):
+    """The tensors that the runtime loads, and the metadata it asks for besides that of all: below the architecture's name, or not."""
+
+    tensors: tuple[Line, ...]
+    asked: tuple[str, ...]
+    beside: tuple[str, ...]
+
+
 @cache
-def _tables() -> Mapping[str, tuple[tuple[Line, ...], tuple[str, ...]]]:
-    """`general.architecture` -> the tensors that the runtime loads, and the metadata it asks for besides that of all."""
-    return {each.NAME: (lines(each.LOADS), each.ASKS) for each in architectures.known() if each.LOADS}
+def _tables() -> Mapping[str, _Table]:
+    """By `general.architecture`."""
+    known = [each for each in architectures.known() if each.LOADS]
+    return {each.NAME: _Table(lines(each.LOADS), each.ASKS, each.ASKS_BESIDE) for each in known}
 
 
 def architecture(metadata: Mapping[str, bytes]) -> str | None:
@@ -56,10 +66,9 @@ def faults(metadata: Mapping[str, bytes], shapes: Mapping[str, Shape]) -> list[E
         return [Error("the metadata lacks 'general.architecture': no runtime can tell what this is", hint=HINT)]
     if name not in _tables():
         return []
-    table, asked = _tables()[name]
-    model = FileModel(name, metadata)
-    found = [*_metadata(model, asked), *_vocabulary(metadata)]
-    return found or [*_tensors(model, table, shapes)]
+    table, model = _tables()[name], FileModel(name, metadata)
+    found = [*_metadata(model, table), *_vocabulary(metadata)]
+    return found or [*_tensors(model, table.tensors, shapes)]
 
 
 def codes(metadata: Mapping[str, bytes], dtypes: Mapping[str, str]) -> list[Error]:
@@ -92,12 +101,14 @@ _U32 = ("attention.key_length", "attention.value_length", "rope.dimension_count"
 _DIMENSIONS = ("attention.head_count", "attention.head_count_kv", "feed_forward_length")
 
 
-def _metadata(model: FileModel, asked: tuple[str, ...]) -> Iterator[Error]:
-    missing = [key for key in (*_NUMBERS, "attention.head_count", *asked) if not model.has(key)]
+def _metadata(model: FileModel, table: _Table) -> Iterator[Error]:
+    asked = table.asked
+    keys = [f"{model.name}.{key}" for key in (*_NUMBERS, "attention.head_count", *asked)]
+    missing = [key for key in (*keys, *table.beside) if key not in model.metadata]
     if missing:
         yield Error(
             f"the metadata lacks {'a key' if len(missing) == 1 else 'keys'} that llama.cpp's runtime asks for",
-            facts=[("missing", listed(f"{model.name}.{key}" for key in missing))],
+            facts=[("missing", listed(missing))],
             hint=HINT,
         )
     forms: dict[str, tuple[str, ...]] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -179,7 +180,8 @@ def _no_weights(names: Sequence[str], folder: str) -> Error:
         return Error(
             f"the model is in {'Mistral' if mistral else 'Meta'}'s own format, expected Hugging Face's",
             facts=[("found", listed(names)), ("expected", expected)],
-            hint="download those files too: the model's repository at Hugging Face has them beside these"
+            hint="download those files too: the model's repository at Hugging Face has them beside these; or convert it with "
+            f"llama.cpp (python convert_hf_to_gguf.py --mistral-format {shlex.quote(folder)}), and name the GGUF file in FROM"
             if mistral
             else "download the model from a repository in the format of transformers; its name often ends in '-hf'",
         )
@@ -288,6 +290,4 @@ def unpickling(folder: str) -> str:
         "[save_file({k: v.clone().contiguous() for k, v in torch.load(f, map_location='cpu', weights_only=True).items()}, "
         "f.replace('pytorch_model', 'model', 1)[:-4] + '.safetensors', {'format': 'pt'}) for f in sorted(glob.glob('pytorch_model*.bin'))]"
     )
-    import shlex
-
     return f'cd {shlex.quote(folder)} && python3 -c "{script}"'

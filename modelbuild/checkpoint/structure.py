@@ -100,7 +100,11 @@ def _why(lacking: Mapping[str, Sequence[int]], architecture: Architecture) -> st
     own = block_count(architecture.config)
     if all(number >= own for numbers in lacking.values() for number in numbers):
         return f"the download is incomplete, or these blocks are damaged: {DROP_THEM}"
-    if all(name.endswith(".bias") and ("N" not in name or len(numbers) == own) for name, numbers in lacking.items()):
+
+    def in_all(stem: str, numbers: Sequence[int]) -> bool:
+        return "N" not in stem or len(numbers) == sum(architecture.has(stem, number) for number in range(own))
+
+    if all(name.endswith(".bias") and in_all(name[:-5], numbers) for name, numbers in lacking.items()):
         return (
             f"llama.cpp's runtime loads a model of {architecture.NAME} only with these biases: "
             "one that was trained without them cannot be run"

@@ -1,16 +1,19 @@
 """Tables of tensors: names, and the dimensions of each in words, as llama.cpp's source has them (src/models/NAME.cpp, load_arch_tensors).
 
-A line is a name and its dimensions as ggml has them, innermost first: `blk.N.attn_norm  embd`, N for each block. The suffix is `.weight`
+A line is a name and its dimensions as ggml has them, innermost first: `blk.N.attn_norm embd`, N for each block. The suffix is `.weight`
 where none is said, and none where the name ends in a dot. `?` behind a name: the file may lack it. Before it: `dense`, `experts` and
 `shared`, only in blocks without experts, with experts, with experts that all tokens share; `first` and `later`, only in the blocks before
-those with experts, in those; `attention`, `recurrent` and `nextn`, only in blocks with attention, with linear attention or a convolution,
-for further tokens; `own` and `lent`, only in blocks with keys and values of their own, with those of earlier blocks; `layered`, only with
-an embedding for each block. `blk.N.qkv Q K V` stands for queries, keys and values in one tensor or in three, with biases if the file has
-any (src/llama-model.cpp, create_tensor_qkv). The dimensions: `embd`, `vocab`, `ctx` (positions), `types` (of segments), `ff` (feed
-forward), `up` (what ffn_up makes: with a gate in it, twice that), `head` (of a key), `heads`, `kv_heads`, `queries`, `keys`, `values`
-(all heads together), `experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `labels` (of a classifier), `rot/2`;
-of linear attention `conv` (kernel), `state` (a head), `rank` (heads of values), `inner` (these together), `mixed` (queries, keys and
-values); `layer` (of the embedding for one block), `layered` (for all), `out` (of the model that a draft serves), `1`; and multiples of
+those with experts, in those, and in none for further tokens; `attention`, `recurrent`, `forward` and `nextn`, only in blocks with
+attention, with linear attention, a convolution or a Mamba-2 mixer, with a feed forward in their place, for further tokens; `own` and
+`lent`, only in blocks with keys and values of their own, with those of earlier blocks; `layered`, only with an embedding for each block.
+`blk.N.qkv Q K V` stands for queries, keys and values in one tensor or in three, with biases if the file has any (src/llama-model.cpp,
+create_tensor_qkv). The dimensions: `embd`, `vocab`, `ctx` (positions), `types` (of segments), `ff` (feed forward), `up` (what ffn_up
+makes: with a gate in it, twice that), `head` (of a key), `heads`, `kv_heads`, `queries`, `keys`, `values` (all heads together),
+`experts`, `ff_exp`, `ff_shexp` (feed forward of an expert, of the shared one), `labels` (of a classifier), `index` and `indices` (of what
+chooses the text that a block sees: a key, all heads together), `rot/2`; of linear attention `conv` (kernel), `state` (a head), `rank`
+(heads of values), `inner` (these together), `mixed` (queries, keys and values); of a Mamba-2 mixer `ssm` (channels), `groups`,
+`ssm_group` (channels of a group), `ssm_conv` (what its convolution mixes), `ssm_in` (what its first matrix makes); `latent` (what experts
+get); `layer` (of the embedding for one block), `layered` (for all), `out` (of the model that a draft serves), `1`; and multiples of
 these, as `2*ff`.
 """
 
@@ -24,7 +27,7 @@ SHOWN = 4
 
 
 _LINE = re.compile(
-    r"(?:(dense|experts|shared|attention|recurrent|nextn|own|lent|layered|first|later) )?([\w.]+)(\?)?((?: +[\w*/]+)+)"
+    r"(?:(dense|experts|shared|attention|recurrent|forward|nextn|own|lent|layered|first|later) )?([\w.]+)(\?)?((?: +[\w*/]+)+)"
 )
 
 
@@ -74,6 +77,8 @@ SAID = {
     "experts": "expert_count",
     "ff_exp": "feed_forward_length of an expert",
     "ff_shexp": "expert_shared_feed_forward_length",
+    "index": "attention.indexer.key_length",
+    "indices": "attention.indexer.head_count * attention.indexer.key_length",
     "labels": "classifier.output_labels",
     "rot/2": "rope.dimension_count / 2",
     "2*ff": "2 * feed_forward_length",
@@ -87,6 +92,12 @@ SAID = {
     "2*rank": "2 * ssm.time_step_rank",
     "inner": "ssm.state_size * ssm.time_step_rank",
     "mixed": "ssm.state_size * (2 * ssm.group_count + ssm.time_step_rank)",
+    "ssm": "ssm.inner_size",
+    "groups": "ssm.group_count",
+    "ssm_group": "ssm.inner_size / ssm.group_count",
+    "ssm_conv": "ssm.inner_size + 2 * ssm.group_count * ssm.state_size",
+    "ssm_in": "2 * ssm.inner_size + 2 * ssm.group_count * ssm.state_size + ssm.time_step_rank",
+    "latent": "moe_latent_size, or embedding_length",
     "layer": "embedding_length_per_layer_input",
     "layered": "block_count * embedding_length_per_layer_input",
     "out": "embedding_length_out",

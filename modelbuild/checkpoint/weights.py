@@ -5,7 +5,9 @@ Source: llama.cpp conversion/base.py, ModelBase.prepare_tensors and dequant_mode
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+import struct
+from collections.abc import Callable, Mapping
 from math import prod
 
 from modelbuild.checkpoint.packed import taken
@@ -102,6 +104,27 @@ def plain(tensor: Tensor) -> Expression:
             hint="start from the unquantized weights",
         )
     return _widened(tensor, tensor.shape)
+
+
+VALUES_LIMIT = 1 << 16
+"""Values of a small tensor that is read for what it says."""
+
+
+def floats(tensor: Tensor, read: Callable[[Expression], bytes]) -> tuple[float, ...]:
+    """The values of a small tensor, as f32. Raises Error for a large or an empty one, and for what is not finite.
+
+    read  gives the bytes of an expression
+    """
+    count = prod(tensor.shape)
+    if not 0 < count <= VALUES_LIMIT:
+        raise Error(f"tensor '{tensor.name}' expects 1 to {VALUES_LIMIT:,} values, got {list(tensor.shape)}")
+    found = struct.unpack(f"<{count}f", read(cast("f32", _widened(tensor, (count,)))))
+    if not all(map(math.isfinite, found)):
+        raise Error(
+            f"tensor '{tensor.name}' contains a value that is not finite (NaN or infinity)",
+            hint="the weights are damaged, or training was not finished; download them again",
+        )
+    return found
 
 
 def _widened(tensor: Tensor, shape: tuple[int, ...]) -> Expression:

@@ -11,7 +11,9 @@ from modelbuild.errors import Error, Errors
 from modelbuild.words import cut, size
 
 if TYPE_CHECKING:
+    from modelbuild.checkpoint.ggufs import Told
     from modelbuild.ollama.library import Library, Served
+    from modelbuild.ollama.manifest import Layer
     from modelbuild.ollama.modelfile.grammar import Command
     from modelbuild.session.layers import Texts
 
@@ -98,6 +100,15 @@ def _kind(media_type: str) -> str:
     return media_type.rpartition(".")[2]
 
 
+def _layers(texts: Texts) -> Iterator[tuple[Layer, Told]]:
+    """The layers, and what the files beside the model say of themselves."""
+    from modelbuild.checkpoint import ggufs
+    from modelbuild.ollama import manifest
+
+    for layer, path in texts.files():
+        yield layer, ggufs.told(path) if layer.media_type in manifest.BESIDE else ggufs.Told()
+
+
 def _data(name: str, served: Served, texts: Texts, commands: list[Command]) -> dict[str, Any]:
     return {
         "name": name,
@@ -105,7 +116,8 @@ def _data(name: str, served: Served, texts: Texts, commands: list[Command]) -> d
         "commands": [{"name": each.name, "key": each.key or None, "value": each.value} for each in commands],
         "layers": [
             {"kind": _kind(each.media_type), "digest": each.digest, "size": each.size}
-            for each in served.manifest.layers
+            | ({"type": told.type, "projector_types": list(told.projectors)} if told.words else {})
+            for each, told in _layers(texts)
         ],
         "path": next((each.value for each in commands if each.name == "from"), None),
         "manifest": served.digest,
@@ -120,8 +132,9 @@ def _text(name: str, served: Served, texts: Texts, commands: list[Command], widt
     for each in commands:
         if each.name not in ("from", "adapter", "draft"):
             rows.append([f"{each.name} {each.key}".rstrip(), cut(" ".join(each.value.split()), SHORT), ""])
-    for layer in served.manifest.layers:
-        rows.append([f"layer {_kind(layer.media_type)}", f"{layer.digest}  {size(layer.size)}", ""])
+    for layer, told in _layers(texts):
+        words = f"  {told.words}" if told.words else ""
+        rows.append([f"layer {_kind(layer.media_type)}", f"{layer.digest}  {size(layer.size)}{words}", ""])
     rows += [["file", each.value, ""] for each in commands if each.name == "from"]
     rows.append(["manifest", f"{served.digest}  {size(served.size)} in all", ""])
     return f"{name}\n{laid_out(rows, width)}"

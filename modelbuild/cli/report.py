@@ -25,6 +25,9 @@ Color = Literal["auto", "always", "never"]
 NOTED = 64
 """Notes that are remembered, so that a watch does not repeat them."""
 
+LONG = 200
+"""Characters of a fact that is told once, however many errors have it."""
+
 _ANSI = {"bold": "1", "dim": "2", "red": "1;31", "green": "32", "yellow": "33"}
 
 
@@ -53,8 +56,9 @@ class Report:
         self.begin()
 
     def begin(self) -> None:
-        """Count the time from now."""
+        """Count the time from now, and tell everything anew."""
         self._begun = time.perf_counter()
+        self._long: set[tuple[str, str]] = set()
 
     def result(self, text: str) -> None:
         """What the command was asked for, as text for people."""
@@ -139,10 +143,16 @@ class Report:
             self.error(error, told=told)
 
     def _trouble(self, severity: str, color: str, error: Error, told: bool) -> None:
-        text = harmless(self._fitted(error, severity))
+        text = harmless(self._fitted(self._shorter(error), severity))
         self.err.write(self.paint(severity, color) + text.removeprefix(severity) + "\n")
         if self.as_json and not told:
             self.object({"event": severity, **self.described(error, severity)})
+
+    def _shorter(self, error: Error) -> Error:
+        """An error whose long facts are not told again, such as all the names that are known."""
+        facts = [(label, "as above" if (label, value) in self._long else value) for label, value in error.facts]
+        self._long.update(fact for fact in error.facts if len(fact[1]) > LONG)
+        return error.replace(facts=facts)
 
     def rendered(self, error: Error, severity: str = "error") -> str:
         """An error for people."""

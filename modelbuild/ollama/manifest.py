@@ -21,6 +21,8 @@ PARAMS = "application/vnd.ollama.image.params"
 MESSAGES = "application/vnd.ollama.image.messages"
 TEXTS = frozenset((TEMPLATE, SYSTEM, LICENSE, PARAMS, MESSAGES))
 """Kinds of layers that hold texts, not files."""
+BESIDE = frozenset((PROJECTOR, ADAPTER, DRAFT))
+"""Kinds of layers that hold GGUF files which lie beside the model's."""
 CONFIG = "application/vnd.docker.container.image.v1+json"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 

@@ -10,6 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+from modelbuild.errors import Error
+from modelbuild.words import did_you_mean, listed, shown
+
 
 class Prompting(NamedTuple):
     """How a server talks with a model.
@@ -109,3 +112,15 @@ def requires(config: Mapping[str, object]) -> str | None:
     """The first release of Ollama that knows the renderer and the parser of a config; None for names of nobody knows when."""
     since = [_RENDERERS.get(str(config.get("renderer"))), _PARSERS.get(str(config.get("parser")))]
     return max((each for each in since if each), key=lambda each: [int(part) for part in each.split(".")], default=None)
+
+
+def unknown(key: str, name: str) -> Error | None:
+    """A warning about a `renderer` or `parser` that no release of Ollama knows, as far as we know them; None for all others."""
+    known = _RENDERERS if key == "renderer" else _PARSERS
+    if name in known:
+        return None
+    return Error(
+        f"unknown {key} '{shown(name)}'",
+        facts=[("known", listed(sorted(known), 40))],
+        hint=did_you_mean(name, known) or f"a server that does not know the {key} cannot run the model",
+    )

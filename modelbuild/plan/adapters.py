@@ -77,8 +77,13 @@ class Adapters:
         values = adapt.Parameters(folder="", outtype="source", scale=1.0, allow_zero=allow_zero or None)
         return self._declared.step(variant, adapt, values, [("recipe", recipe), (adapter_files.GGUF, file)])
 
-    def merged(self, variant: Variant, recipe: str | None, adapter: Adapter, *, unpacked: bool = False) -> str:
-        """The step that merges an adapter into the model of a recipe, which is quantized after that where it is `unpacked`."""
+    def merged(
+        self, variant: Variant, recipe: str | None, adapter: Adapter, mtp: str | None, *, unpacked: bool = False
+    ) -> str:
+        """The step that merges an adapter into the model of a recipe, which is quantized after that where it is `unpacked`.
+
+        `mtp` says which part of the adapter counts, as the parameters of the step do.
+        """
         found = self.read(adapter)
         if recipe is None:
             raise adapter.place.error(f"'{variant.label}' has no model file that the adapter could be merged into")
@@ -88,11 +93,11 @@ class Adapters:
             requantize=requantize,
             unpacked=unpacked or None,
             allow_zero=adapter.allow_zero or None,
+            mtp=mtp,
         )
-        places = {"requantize": adapter.place}
-        return self._declared.step(
-            variant, merge, values, [("recipe", recipe), *found.files, *found.tokens], places=places
-        )
+        inputs: list[tuple[str, Source | str]] = [("recipe", recipe), *found.files, *found.tokens]
+        what = "merge-draft" if mtp == "only" else ""
+        return self._declared.step(variant, merge, values, inputs, what=what, places={"requantize": adapter.place})
 
     def grafted(self, variant: Variant, checkpoint: str, adapter: Adapter) -> str:
         """The step that merges an adapter into a checkpoint by its own names."""

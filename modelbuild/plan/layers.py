@@ -48,7 +48,9 @@ class Base(NamedTuple):
     outside     the model or repository of elsewhere that it comes from
     chat        the chat template of the weights, or of an adapter that is on them
     derived     what followed from that; None where a TEMPLATE was said
+    mtp         `drop`: the weights are without the blocks for the prediction of several tokens that their checkpoint has
     draft       the step that makes the recipe of its draft, unquantized, where a checkpoint gives one
+    drafted     the step that makes the recipe of this draft as it is
     folder      the checkpoint that the weights come from, where they come from one
     foreign     the step of the tool that made the weights
     measured    the step that makes the recipe that is measured: `recipe`, without metadata that no runtime computes with
@@ -69,7 +71,9 @@ class Base(NamedTuple):
     outside: Outside | None = None
     chat: Chat | None = None
     derived: Derived | None = None
+    mtp: str | None = None
     draft: str | None = None
+    drafted: str | None = None
     folder: CheckpointFolder | None = None
     foreign: str | None = None
     measured: str | None = None

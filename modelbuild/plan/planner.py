@@ -179,7 +179,7 @@ class Planner:
         own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
         given.update((key, value) for key, value in own.items() if value is not None)
         self._bases.warnings += unused.keys(variant, self._used.get(variant.label, ()))
-        self._bases.warnings += unused.unmerged(variant, base)
+        self._bases.warnings += templates.doubts(variant, given)
         said = "template" in variant.cleared or variant.string("template") is not None
         base = base._replace(bare=None, derived=None) if said else base
         return base._replace(layers=tuple(layers), parameters=merged, config=given)
@@ -265,11 +265,11 @@ class Planner:
             used.update(values.keys() & {"mtp"})
             recipe, foreign = self._declared.step(variant, convert, values, folder.files), None
             kinds = (values["architecture"],) if "architecture" in values else folder.kinds
-            draft = self._sides.draft(variant, folder, values["outtype"])
+            mtp, draft = values.get("mtp"), self._sides.draft(variant, folder, values["outtype"])
         else:
             used.add("convert")
             (recipe, foreign), folder = found, self._foreign.as_converted(folder)
-            kinds, draft = folder.kinds, None
+            kinds, mtp, draft = folder.kinds, None, None
         made = self._templates.of_checkpoint(variant, folder, kinds)
         chat = os.path.join(folder.path, folder.chat.file) if folder.chat else ""
         bare = templates.bare(variant, Bare(folder.path, chat, folder.talks))
@@ -277,7 +277,7 @@ class Planner:
         layers = (LayerStep(media.MODEL, ""), *self._sides.of_checkpoint(variant, folder), *made.layers)
         base = Base(layers, recipe, recipe, made.config, made.parameters, True, bare=bare, restored=restored)
         base = base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, folder=folder)
-        return self._sides.with_draft(variant, base._replace(foreign=foreign), draft)
+        return self._sides.with_draft(variant, base._replace(foreign=foreign, mtp=mtp), draft)
 
     def _native(self, variant: Variant, folder: CheckpointFolder) -> convert.Parameters:
         """What our own conversion of a checkpoint is told."""

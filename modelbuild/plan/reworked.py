@@ -11,7 +11,7 @@ from modelbuild.plan.declared import Declared
 from modelbuild.plan.layers import Base, LayerStep, without_model
 from modelbuild.plan.sides import Sides
 from modelbuild.plan.weights import WeightsReader
-from modelbuild.project.variant import Variant
+from modelbuild.project.variant import Adapter, Variant
 from modelbuild.steps import quantize
 
 if TYPE_CHECKING:
@@ -52,11 +52,20 @@ class Reworked:
             if adapter.mode == "merge":
                 adapters = self._adapters()
                 # What is quantized by somebody else is packed once: to the type of this model, if it has one.
-                recipe = adapters.merged(variant, base.recipe, adapter, unpacked=not base.unquantized)
-                finished = adapters.merged(variant, base.finished or base.recipe, adapter)
+                recipe = adapters.merged(variant, base.recipe, adapter, base.mtp, unpacked=not base.unquantized)
+                finished = adapters.merged(variant, base.finished or base.recipe, adapter, base.mtp)
                 restored = adapters.grafted(variant, base.restored, adapter) if base.restored else None
-                base = base.made_of(recipe, finished)._replace(restored=restored)
+                base = self._drafting(variant, base.made_of(recipe, finished)._replace(restored=restored), adapter)
         return base
+
+    def _drafting(self, variant: Variant, base: Base, adapter: Adapter) -> Base:
+        """Merge an adapter into the draft that the checkpoint gives, as far as it names what the draft has."""
+        if not self._sides.has_draft(variant, base):
+            return base
+        unpacked = not base.unquantized
+        draft = self._adapters().merged(variant, base.draft, adapter, "only", unpacked=unpacked)
+        drafted = self._adapters().merged(variant, base.drafted, adapter, "only")
+        return self._sides.with_draft(variant, base._replace(draft=draft), drafted)
 
     def _described(self, variant: Variant, base: Base) -> Base:
         """Put the metadata that the variant sets into the recipes it starts from."""

@@ -59,7 +59,13 @@ class Sides:
         made = LayerStep(media.DRAFT, self._declared.of_recipe(variant, DRAFT, recipe))
         layers = [made if each.media_type == media.DRAFT else each for each in base.layers]
         layers += [] if made in layers else [made]
-        return base._replace(layers=tuple(layers), draft=base.draft or recipe)
+        return base._replace(layers=tuple(layers), draft=base.draft or recipe, drafted=recipe)
+
+    @staticmethod
+    def has_draft(variant: Variant, base: Base) -> bool:
+        """Whether the draft of a variant is the one that its checkpoint gives."""
+        given = base.draft is not None and any(each.media_type == media.DRAFT for each in base.layers)
+        return given and not variant.drafts and DRAFT not in variant.cleared
 
     def folder_of(self, draft: File, base: CheckpointFolder | None) -> CheckpointFolder | None:
         """The checkpoint that a draft is named by; None for a file. Raises Error for another folder, and for the base's own."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.checkpoint.chat import Chat
@@ -12,6 +12,7 @@ from modelbuild.ollama import renderers
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.layers import Base, Derived, LayerStep
 from modelbuild.plan.remarks import Bare, Prompts
+from modelbuild.project.project import is_shared
 from modelbuild.project.variant import Variant
 from modelbuild.steps import layer
 
@@ -53,15 +54,7 @@ class Templates:
     def of_gguf(self, variant: Variant, model: Contents) -> Derived:
         """What follows from a GGUF file; its renderer as `ollama create` fills it in, whatever the TEMPLATE."""
         prompting = renderers.of_gguf(model.architecture)
-        made = _prompted(variant, self._of_chat(variant, model.chat), prompting)
-        if "renderer" in made.config and variant.string("template"):
-            self.warnings.append(
-                variant.place("template").error(
-                    f"Ollama does not use this TEMPLATE: RENDERER {made.config['renderer']} makes the prompts of {model.architecture}",
-                    hint='to have the template used, set renderer = "" in ModelBuild.toml',
-                )
-            )
-        return made
+        return _prompted(variant, self._of_chat(variant, model.chat), prompting)
 
     def _of_chat(self, variant: Variant, found: Chat | None) -> Derived:
         """What follows from the weights' chat template, where it is one that we know."""
@@ -121,6 +114,24 @@ def inherited(variant: Variant, base: Base) -> dict[str, Any]:
     config = {key: value for key, value in base.config.items() if key not in variant.cleared}
     gives_way = "renderer" in variant.cleared or (_is_said(variant) and base.folder is not None)
     return _without(config, base.derived.config) if gives_way and base.derived else config
+
+
+def doubts(variant: Variant, config: Mapping[str, Any]) -> Iterator[Error]:
+    """Warnings about a renderer and a parser that a variant says, and about a TEMPLATE beside the renderer of its `config`."""
+    for key in ("renderer", "parser"):
+        if (name := variant.string(key)) and (warning := renderers.unknown(key, name)):
+            yield variant.place(key).placed(warning)
+    place, renderer = variant.place("template"), config.get("renderer")
+    if not renderer or not variant.string("template"):
+        return
+    # Of what many models share, a renderer of one's own may be the exception.
+    own = variant.string("renderer") is not None
+    if not is_shared(place) or (own and is_shared(variant.place("renderer"))):
+        yield place.error(
+            f"Ollama does not use this TEMPLATE: RENDERER {renderer} makes the prompts",
+            hint="remove one of the two" if own else 'to have the template used, set renderer = "" in ModelBuild.toml',
+            value=False,
+        )
 
 
 def of_pulled(variant: Variant, model: Pulled) -> tuple[dict[str, Any], Mapping[str, Any]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from modelbuild.errors import Error
-from modelbuild.ollama import manifest as media
-from modelbuild.plan.layers import Base
 from modelbuild.project.project import is_shared
 from modelbuild.project.variant import Variant
 
@@ -34,19 +32,6 @@ def keys(variant: Variant, used: Collection[str]) -> Iterator[Error]:
     if variant.string("link") == "hard" and "link" not in used:
         what = f"'link' has no effect: '{variant.label}' imports no GGUF file unchanged"
         yield from _own(variant, "link", what, "remove it")
-
-
-def unmerged(variant: Variant, base: Base) -> Iterator[Error]:
-    """A warning for the first adapter that is merged into a model, and not into the draft that its checkpoint gives."""
-    has_draft = base.draft and any(each.media_type == media.DRAFT for each in base.layers)
-    adapter = next((each for each in variant.adapters if each.mode == "merge"), None)
-    if has_draft and adapter is not None and not variant.drafts and "draft" not in variant.cleared:
-        yield adapter.place.error(
-            f"the adapter is merged into '{variant.label}' alone, and not into its draft (mtp = \"split\")",
-            hint='the draft guesses as the model without the adapter, which costs speed and changes no text: mtp = "keep" leaves '
-            'its blocks in the model, mtp = "drop" leaves them out',
-            value=False,
-        )
 
 
 def _own(variant: Variant, key: str, what: str, hint: str) -> Iterator[Error]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from modelbuild.checkpoint import ggufs
+from modelbuild.checkpoint.ggufs import Told
 from modelbuild.errors import Error
 from modelbuild.files import reason
 from modelbuild.ollama import manifest
@@ -59,14 +61,16 @@ class Difference(NamedTuple):
 
 
 class LayerDifference(NamedTuple):
-    """A layer of which the sides have another one, or none."""
+    """A layer of which the sides have another one, or none; `told`: what the files of both say of themselves, beside the model's."""
 
     kind: str
     before: manifest.Layer | None
     after: manifest.Layer | None
+    told: tuple[Told, Told] = (Told(), Told())
 
     def data(self) -> dict[str, Any]:
-        return {"kind": self.kind, "before": _layer(self.before), "after": _layer(self.after)}
+        sides = zip(("before", "after"), (self.before, self.after), self.told, strict=True)
+        return {"kind": self.kind, **{side: _layer(layer, told) for side, layer, told in sides}}
 
 
 class Held(NamedTuple):
@@ -148,7 +152,7 @@ def compare(before: Side, after: Side, cache: LocalCache | None) -> Compared:
 
     A GGUF file has tensors and metadata: of a name, nothing else is compared with one. Raises Error.
     """
-    layers = list(_layers(before.served, after.served)) if before.served and after.served else []
+    layers = list(_layers(before, after)) if before.served and after.served else []
     is_same_file = before.weights == after.weights or bool(before.blob and before.blob == after.blob)
     tables = [_table(side) for side in ((before,) if is_same_file else (before, after))]
     values: list[Difference] = []
@@ -167,14 +171,24 @@ def compare(before: Side, after: Side, cache: LocalCache | None) -> Compared:
     return Compared(before, after, layers, values, same, tensors)
 
 
-def _layer(layer: manifest.Layer | None) -> dict[str, Any] | None:
-    return {"digest": layer.digest, "size": layer.size, "from": layer.from_} if layer else None
+def _layer(layer: manifest.Layer | None, told: Told) -> dict[str, Any] | None:
+    if layer is None:
+        return None
+    of_file = {"type": told.type, "projector_types": list(told.projectors)} if told != Told() else {}
+    return {"digest": layer.digest, "size": layer.size, "from": layer.from_, **of_file}
 
 
-def _layers(before: Served, after: Served) -> Iterator[LayerDifference]:
+def _told(side: Side, layer: manifest.Layer | None) -> Told:
+    if layer is None or side.library is None or layer.media_type not in manifest.BESIDE:
+        return Told()
+    return ggufs.told(side.library.blob_path(layer.digest))
+
+
+def _layers(before: Side, after: Side) -> Iterator[LayerDifference]:
     """The layers that differ, the first of a kind beside the first."""
     sides: list[dict[str, list[manifest.Layer]]] = []
-    for served in (before, after):
+    for served in (before.served, after.served):
+        assert served is not None
         kinds: dict[str, list[manifest.Layer]] = {"config": [served.manifest.config]}
         for layer in served.manifest.layers:
             kinds.setdefault(layer.media_type.rpartition(".")[2], []).append(layer)
@@ -184,7 +198,7 @@ def _layers(before: Served, after: Served) -> Iterator[LayerDifference]:
         for one, other in zip_longest(ours.get(kind, ()), theirs.get(kind, ())):
             # Who a layer is from says nothing of what it is.
             if (one and one.digest) != (other and other.digest):
-                yield LayerDifference(kind, one, other)
+                yield LayerDifference(kind, one, other, (_told(before, one), _told(after, other)))
 
 
 def _values(side: Side) -> dict[str, Any]:
@@ -213,7 +227,7 @@ def _metadata(before: Mapping[str, bytes], after: Mapping[str, bytes]) -> Iterat
         one, other = before.get(key), after.get(key)
         if one == other:
             continue
-        first, last = _told(one), _told(other)
+        first, last = _value(one), _value(other)
         if one is not None and other is not None and first == last:
             count = _differing_items(one, other)
             more = f"{count:,} differ" if count else gguf.type_name(other)
@@ -226,7 +240,7 @@ def _differing_items(one: bytes, other: bytes) -> int:
     return sum(a != b for a, b in zip(ours, theirs, strict=True)) if isinstance(ours, list) else 0
 
 
-def _told(data: bytes | None) -> Any:
+def _value(data: bytes | None) -> Any:
     """A value of metadata; of a long list its length."""
     value = None if data is None else gguf.decode_value(data)
     if data is None or not isinstance(value, list) or len(value) <= SHORT_LIST:

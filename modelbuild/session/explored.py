@@ -11,7 +11,7 @@ from modelbuild.engine.log import Log
 from modelbuild.engine.standing import Standing
 from modelbuild.ollama.name import displayed
 from modelbuild.plan import planned
-from modelbuild.session import state
+from modelbuild.session import shown_inputs, state
 from modelbuild.session.session import Selection, Session
 
 MODEL_STATES = {"yes": "built", "changed": "changed", "no": "not built"}
@@ -57,13 +57,13 @@ def explore(session: Session, selection: Selection) -> Explored:
     nodes: list[Node] = []
     edges: list[tuple[int, int]] = []
     number: dict[Source | str, int] = {}
+    others = {each.ref: each for step in graph.steps.values() for each in shown_inputs.of(step)}
     for source in graph.sources():
-        if os.path.exists(source.path):
+        if source in others and os.path.exists(source.path):
             number[source] = len(nodes)
             shown = os.path.relpath(source.path, session.root)
-            nodes.append(
-                Node("file", source.path if shown.startswith("..") else shown, "file", os.stat(source.path).st_size)
-            )
+            name = others[source].label(source.path if shown.startswith("..") else shown)
+            nodes.append(Node("file", name, "file", os.stat(source.path).st_size))
     declared = _declared(session, graph)
     for path in dict.fromkeys(path for found in declared.values() for path in found):
         number[path] = len(nodes)

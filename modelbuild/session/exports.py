@@ -24,6 +24,7 @@ from modelbuild.session.session import Selection, Session
 from modelbuild.shapes._finished import AHEAD, Copy, Entry, Finished, Spliced
 from modelbuild.shapes._names import safe
 from modelbuild.tensors.formats import limit as limits
+from modelbuild.words import listed
 
 
 class Wanted(NamedTuple):
@@ -96,6 +97,14 @@ class Export:
     def paths(self, output: Output) -> list[str]:
         """The files of a model, as far as they are known before it is made."""
         return [path_of(self.wanted.root, each) for each in self._entries_ahead if each.label == output.label]
+
+    def left_out(self) -> Iterator[str]:
+        """What the shape leaves out of the models, each kind once."""
+        for kind, why in shapes.leaves_out(self.wanted.shape).items():
+            labels = [each.label for each in self._ahead if any(each.of(kind))]
+            if labels:
+                named = listed((f"'{label}'" for label in labels), 5)
+                yield f"left out of {self.wanted.root}: the {kind} of {named}; {why}"
 
     def expect(self, outputs: Iterable[Output]) -> None:
         """Tell which models are to be put: what is said of all models is put with the last of them, once."""
@@ -247,6 +256,13 @@ def asked(session: Session, selection: Selection) -> list[Export]:
     wanted = Wanted(*selection.wanted)
     key = f"{selection.exported.owner} {wanted.root}"
     return [Export(session, wanted, selection.outputs, selection.exported, key)]
+
+
+def left_out(session: Session, selection: Selection) -> list[str]:
+    """What the exports that a build puts leave out of its models."""
+    labels = {each.label for each in selection.outputs}
+    some = [each for each in declared(session) if any(output.label in labels for output in each.outputs)]
+    return [line for each in (*some, *asked(session, selection)) for line in each.left_out()]
 
 
 def stale_files(session: Session) -> list[str]:

@@ -18,8 +18,9 @@ from modelbuild.engine.graph import Source, Step
 from modelbuild.engine.sources import changed, unreadable
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error, Stopped
-from modelbuild.files import DAY, make_folder, open_plain, read_plain, unwritten
+from modelbuild.files import DAY, make_folder, open_plain, unwritten
 from modelbuild.plan.needs import no_memory_for
+from modelbuild.session import tool_words
 
 if TYPE_CHECKING:
     import threading
@@ -48,14 +49,10 @@ LOGS = "logs"
 _LOCK = "lock"
 KEPT = 30 * DAY
 """Seconds for which is kept what a tool said."""
-SAID = 64 << 20
-"""Bytes of it that are read."""
 _OWN = ("home", "tmp", "nothing")
 """Folders of a tool's own, in the one that it may write."""
 TRIES = 8
 """Times that a program is run which ends before it has said all."""
-LINES = 5
-"""Last lines that an error shows."""
 
 ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
@@ -125,7 +122,9 @@ class Program:
                         if not left:
                             break
             raise Error(
-                f"{tool.TITLE} did not say how it ended", facts=[*_last(said), ("log", log)], hint="build again"
+                f"{tool.TITLE} did not say how it ended",
+                facts=[*tool_words.last(said), ("log", log)],
+                hint="build again",
             )
 
     def _said(self, tool: tools.Tool, command: Sequence[str], folder: str, log: str) -> str:
@@ -139,7 +138,7 @@ class Program:
             log=log,
             stop=worker.stop,
         )
-        said = _read(log)
+        said = tool_words.read(log)
         given = ended.given
         worker.report(
             {
@@ -153,7 +152,7 @@ class Program:
             }
         )
         if ended.code:
-            raise _failed(tool.TITLE, ended.code, said, log)
+            raise tool_words.failed(tool.TITLE, ended.code, said, log)
         # What it was given may have been written to meanwhile, also by itself.
         for source, before in self._linked:
             if not unwritten(before, os.stat(source.path)):
@@ -258,7 +257,7 @@ class Program:
             found = tool.read(path, said)
         except (Error, OSError) as error:
             what = error.what if isinstance(error, Error) else str(error.strerror)
-            facts = [*(error.facts if isinstance(error, Error) else ()), *_last(said), ("log", log)]
+            facts = [*(error.facts if isinstance(error, Error) else ()), *tool_words.last(said), ("log", log)]
             hint = error.hint if isinstance(error, Error) else None
             raise Error(f"what {tool.TITLE} made cannot be used: {what}", facts=facts, hint=hint) from error
         store = self._worker.store
@@ -311,43 +310,6 @@ def _need_memory(title: str, needed: int) -> None:
     available = machine.available()
     if available is not None and available < needed:
         raise no_memory_for(title, needed, available)
-
-
-# What it said
-
-
-def _read(log: str) -> str:
-    with contextlib.suppress(OSError):
-        return read_plain(log, SAID)[0].decode("utf-8", "replace")
-    return ""
-
-
-def _last(said: str, but: str = "") -> list[tuple[str, str]]:
-    """The last lines, but one that is told already, and the frames of a traceback."""
-    lines = [line.rstrip() for line in said.splitlines() if line.strip()]
-    lines = [line for line in lines if not line.startswith(("Traceback", "  File", "    ")) and line.strip() != but]
-    return [("last lines", "\n".join(line[:300] for line in lines[-LINES:]))] if lines else []
-
-
-def _failed(title: str, code: int, said: str, log: str) -> Error:
-    """Say why a program failed: by the last line that names an error, else its very last one."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    named = [line for line in lines[-50:] if "error" in line.lower() or "failed" in line.lower()]
-    said_last = (named or lines or [""])[-1]
-    why = f": {said_last[:300]}" if said_last else ""
-    ended = "killed by signal" if code > 128 else "exit code"
-    facts = [(ended, str(code - 128 if code > 128 else code)), *_last(said, said_last), ("log", log)]
-    return Error(f"{title} failed{why}", facts=facts, hint=_hint(said_last, code))
-
-
-def _hint(line: str, code: int) -> str | None:
-    if "No module named" in line:
-        return "install it for the interpreter that `python` in [tools] names"
-    if code == 137:
-        return "the system ended it, most often for want of memory"
-    if "is not supported" in line or "not found" in line:
-        return "a newer llama.cpp may know it: name its folder in [tools]"
-    return None
 
 
 # Where it works

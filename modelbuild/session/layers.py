@@ -26,6 +26,10 @@ class Texts:
         """The files of the layers of a kind."""
         return [self._library.blob_path(layer.digest) for layer in self._layers if layer.media_type == media_type]
 
+    def files(self) -> list[tuple[manifest.Layer, str]]:
+        """Each layer and its file."""
+        return [(layer, self._library.blob_path(layer.digest)) for layer in self._layers]
+
     def path(self, media_type: str) -> str | None:
         """The file of the first layer of a kind."""
         found = self.paths(media_type)

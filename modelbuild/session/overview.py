@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from modelbuild.engine.graph import Output
 from modelbuild.engine.log import Log, Record
 from modelbuild.engine.standing import due
 from modelbuild.project.broken import Broken
-from modelbuild.session import state
+from modelbuild.session import gates, state
+from modelbuild.session.gates import Verdict
 from modelbuild.session.session import Session
 
 
@@ -20,6 +22,7 @@ class Overview(NamedTuple):
     unrecorded  how many of those that are changed no build of this cache knows of
     stale       names in the models folder, and files, that are no longer declared
     last        the last build that did something
+    gates       label -> what its gate says of a variant that has one
     """
 
     built: list[Output]
@@ -32,6 +35,7 @@ class Overview(NamedTuple):
     unrecorded: int
     stale: tuple[list[str], list[str]]
     last: Record | None
+    gates: Mapping[str, Verdict]
 
     def data(self) -> dict[str, Any]:
         from modelbuild.ollama.name import displayed
@@ -46,6 +50,7 @@ class Overview(NamedTuple):
             "unrecorded": self.unrecorded,
             "stale": {"names": [*map(displayed, self.stale[0])], "files": self.stale[1]},
             "last_build": self.last,
+            "gates": {label: each.data() for label, each in self.gates.items()},
         }
 
 
@@ -70,6 +75,8 @@ def look(session: Session) -> Overview:
     unrecorded = sum(output.manifest not in known for output in found["changed"])
     stale = session.stale(), exports.stale_files(session)
     last = next(iter(Log(session.store.database, session.file).last(1)), None)
+    judged = {output.label: gates.verdict(session, output, standing) for output in selection.outputs}
+    told = {label: each for label, each in judged.items() if each is not None}
     return Overview(
-        found["yes"], found["changed"], found["no"], awaited, broken, len(steps), maybe, unrecorded, stale, last
+        found["yes"], found["changed"], found["no"], awaited, broken, len(steps), maybe, unrecorded, stale, last, told
     )

@@ -94,6 +94,11 @@ class Provenance:
                 found[key] = _value(value, str(table.at(key)))
         return found
 
+    def gate_place(self) -> str:
+        """Where the gate was said that lets the model through."""
+        own = str(self.variant.place("gate", "kld")) if self.variant.gate else None
+        return _value(None, own, self._base()).place
+
     def metadata(self) -> dict[str, Value]:
         """The keys of the GGUF that the variant sets, or a model that it stands on."""
         found = planned.metadata(self._session.graph, self._output)

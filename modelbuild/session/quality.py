@@ -5,7 +5,6 @@ The sums of each tensor are kept: those of what has not changed are there at onc
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,7 @@ from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import displayed
 from modelbuild.plan import planned
-from modelbuild.session import state, variants
+from modelbuild.session import gates, state, variants
 from modelbuild.session.leaves import Leaves
 from modelbuild.session.session import Session
 from modelbuild.session.settings import memory_limit
@@ -102,34 +101,9 @@ def measure(session: Session, models: Sequence[Built], jobs: int, following: Fol
         names = tuple(displayed(name) for output in each.outputs for name in output.names)
         ftype = variants.ftype(session, first, session.models.library.served(first.names[0]))
         model = MeasuredModel(first.label, names, ftype, each.model.artifact, each.model.size, tensors)
-        measured.append(replace(model, divergence=_divergence(session, each.outputs)))
+        judged = (gates.figures(session, output) for output in each.outputs)
+        measured.append(replace(model, divergence=next((found for found in judged if found is not None), None)))
     return measured
-
-
-def shortfall(session: Session, output: Output) -> str:
-    """How far a model falls short of its gate, in words; "" where it does not, or nobody knows."""
-    gate, found = planned.gate_step(session.graph, output), _divergence(session, [output])
-    limit = json.loads(gate.parameters)["kld"] if gate is not None else None
-    if limit is None or found is None or not found.get("kld", 0) > limit:
-        return ""
-    return f"its divergence is {found['kld']:g}, expected at most {limit:g}"
-
-
-def _divergence(session: Session, outputs: Sequence[Output]) -> Mapping[str, float] | None:
-    """The figures of a model by which a gate judges it; None where none was asked for, or they are not made."""
-    for output in outputs:
-        gate = planned.gate_step(session.graph, output)
-        figures = next(gate.needs, None) if gate is not None else None
-        if figures is None:
-            continue
-        found = session.standing(session.graph.up_to([figures])).results.get(figures)
-        try:
-            value: Mapping[str, float] | None = json.loads(session.store.read(found.artifact)) if found else None
-        except (Damaged, ValueError):
-            continue
-        if value is not None:
-            return value
-    return None
 
 
 def _sums(session: Session, models: Sequence[Built], jobs: int, following: Following) -> dict[str, Sums]:

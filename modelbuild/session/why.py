@@ -14,7 +14,6 @@ from modelbuild.engine.action import ABSENT
 from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.standing import FORCED, Reason, changed
 from modelbuild.errors import Error
-from modelbuild.plan import planned
 from modelbuild.plan.naming import KEY_OF_TEXT
 from modelbuild.session.session import Session
 
@@ -98,11 +97,10 @@ class Why:
 
     def short(self, output: Output) -> Cause | None:
         """Why a model was measured as it is now, and not let through."""
-        from modelbuild.session.quality import shortfall
+        from modelbuild.session import gates
 
-        gated = planned.gate_step(self._graph, output) is not None
-        said = shortfall(self._session, output) if gated else ""
-        return Cause("it", f"falls short of its gate: {said}") if said else None
+        found = gates.verdict(self._session, output)
+        return Cause("it", f"falls short of its gate: {found.said}") if found and found.said else None
 
     def roots(self, output: Output) -> list[Cause]:
         """What an output differs by since it was built, followed down to what somebody wrote."""

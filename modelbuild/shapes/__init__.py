@@ -8,12 +8,14 @@ The file's name is the shape's, with `_` for `-`; each file defines the followin
 
 A shape may also define `SPLIT`, how its files are split unless somebody says otherwise, and `WANTS`, "blobs" (the model's own, as it
 is without it) or "checkpoint" (its weights as a Hugging Face folder). `SPLITS = False` is for one that has no split files.
+`LEAVES_OUT` names the kinds of layers that its files lack, and why; other layers that it has no place for are an error.
 `artifact(model) -> Artifact` is for one that is pushed to registries, too.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -65,6 +67,11 @@ def wants(name: str) -> str:
 def split_of(name: str) -> Any:
     """How the files of a shape are split unless somebody says otherwise; None: they are not."""
     return getattr(get(name), "SPLIT", None)
+
+
+def leaves_out(name: str) -> Mapping[str, str]:
+    """The kinds of layers that a shape leaves out of its files -> why, and what to do instead."""
+    return getattr(get(name), "LEAVES_OUT", {})
 
 
 def splits(name: str) -> bool:

@@ -7,12 +7,16 @@ from collections.abc import Iterator, Sequence
 from modelbuild.shapes import _names
 from modelbuild.shapes._finished import MERGE, Entry, Finished, entries, numbered, refuse
 
+LEAVES_OUT = {
+    "draft": "LM Studio takes a draft from among its models: export that as a model of its own, and choose it there"
+}
+
 
 def tree(models: Sequence[Finished], folder: str) -> Iterator[Entry]:
     stems = _names.typed(models)
     seen: set[tuple[str, str]] = set()
     for model in models:
-        refuse(model, "LM Studio", {"adapter": MERGE, "draft": "export `--as folder`, and choose the draft there"})
+        refuse(model, "LM Studio", {"adapter": MERGE})
         home = f"{_names.publisher(model)}/{_names.safe(model.name.model)}/"
         yield from entries(home, stems[model.label], model.model, model.label)
         for projector, number in numbered(model, ["projector"]):

@@ -197,11 +197,12 @@ class SharedCache(LocalCache):
         keys = {action: key for action in new if (key := self.keys.key(action)) is not None}
         if keys and self.line.serves("read"):
             with trace.span("ask the remote cache", "io", records=len(keys)):
-                self._take(dict(zip(keys, self._asked(list(keys.values())), strict=True)))
+                self._take(dict(zip(keys, self.records(list(keys.values())), strict=True)))
         with self._mutex:
             return {each: found for each in actions if (found := self._records.get(each)) is not None}
 
-    def _asked(self, keys: Sequence[str]) -> Iterator[Record | None]:
+    def records(self, keys: Sequence[str]) -> Iterator[Record | None]:
+        """The records of keys, in their order; None for what is not there, or cannot be believed."""
         if len(keys) == 1:
             yield self._record(keys[0])
             return

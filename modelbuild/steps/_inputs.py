@@ -36,6 +36,12 @@ class Inputs(Protocol):
     def artifact(self, role: str, /) -> bytes:
         """The bytes of what another step made."""
 
+    def values(self, x: Expression, /) -> bytes:
+        """The bytes of a small tensor of the weights files among the sources, or of what is made of such.
+
+        The digest of a weights file is one of all of its tensors' digests: what is read here, the action knows.
+        """
+
 
 class BlobInputs(Inputs, Protocol):
     """What a step may see and do that makes a part of a finished model."""
@@ -45,9 +51,6 @@ class BlobInputs(Inputs, Protocol):
 
     def copy(self, role: str, /, link: bool) -> Made:
         """Take a source file as it is: by hard link if `link` and where the file system can."""
-
-    def values(self, x: Expression, /) -> bytes:
-        """The bytes of a tensor of the weights files among the sources, or of what is made of them."""
 
     def pack(self, recipe: Recipe, /) -> Made:
         """Make the safetensors file that the recipe of a checkpoint describes."""

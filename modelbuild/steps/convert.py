@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypedDict
 
 from modelbuild.errors import Error, Errors
@@ -55,22 +54,27 @@ def look(parameters: Parameters, inputs: Inputs) -> Looked:
         conversion = _conversion(parameters, inputs)
         if faults := conversion.faults():
             raise Errors([fault.of_input() for fault in faults])
-        warnings = [*conversion.warnings(), *_lacking(parameters, inputs)]
+        lost, lacking = _beside(parameters, inputs)
+        if lost:
+            raise Errors([error.of_input() for error in lost])
+        warnings = [*conversion.warnings(), *lacking]
         return Looked(conversion.recipe.encode(), [warning.of_input() for warning in warnings])
     except Error as error:
         raise error.of_input() from error
 
 
-def _lacking(parameters: Parameters, inputs: Inputs) -> Iterator[Error]:
-    """Warnings about what a text model has not beside it, and others of its class have."""
+def _beside(parameters: Parameters, inputs: Inputs) -> tuple[list[Error], list[Error]]:
+    """Errors and warnings about what a text model has not beside it, and others of its class have."""
     from modelbuild.checkpoint import parts, shards
     from modelbuild.checkpoint.checkpoint import Checkpoint
     from modelbuild.checkpoint.config import as_class
 
     config = as_class(Checkpoint(inputs.file).config, parameters.get("architecture"))
-    if parameters.get("part") is None and not parameters.get("blind") and parts.possible(config):
-        tensors = {name for _, table in inputs.tables() for name in table.tensors}
-        yield from parts.lacking(config, tensors, shards.gap(inputs.roles()))
+    if parameters.get("part") is not None or parameters.get("blind") or not parts.possible(config):
+        return [], []
+    tensors = {name for _, table in inputs.tables() for name in table.tensors}
+    gap = shards.gap(inputs.roles())
+    return [*parts.lost(config, tensors, gap)], [*parts.lacking(config, tensors, gap)]
 
 
 def _conversion(parameters: Parameters, inputs: Inputs) -> Converted:

@@ -25,12 +25,15 @@ class Parameters(TypedDict, total=False):
     requantize  unpack, change and pack again what is quantized already
     unpacked    leave that in f32: it is for a quantization, which rounds it once
     allow_zero  whether an adapter that changes nothing is taken
+    mtp         `drop`: the model is without its blocks for the prediction of several tokens, and what the adapter says of them is left
+                out; `only`: it is these blocks alone, and so is what counts of the adapter
     """
 
     scale: float
     requantize: bool | None
     unpacked: bool | None
     allow_zero: bool | None
+    mtp: str | None
 
 
 def run(parameters: Parameters, inputs: BlobInputs) -> bytes:
@@ -57,12 +60,15 @@ def look(parameters: Parameters, inputs: Inputs) -> Looked:
 
 
 def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Merged]:
-    from modelbuild.checkpoint.adapters import merged, reading
+    from modelbuild.checkpoint.adapters import merged, parted, reading
+    from modelbuild.checkpoint.adapters.places import Places
     from modelbuild.tensors.recipe import Recipe
 
     base = Recipe.decode(inputs.artifact("recipe"))
     adapter = reading.read(inputs)
     requantize, unpacked = bool(parameters.get("requantize")), bool(parameters.get("unpacked"))
     described = reading.card_of(inputs, "")
-    made = merged.recipe(base, adapter, described, scale=parameters["scale"], requantize=requantize, unpacked=unpacked)
+    mtp = parameters.get("mtp")
+    part = parted.of(adapter, mtp, Places(base)) if mtp else adapter
+    made = merged.recipe(base, part, described, scale=parameters["scale"], requantize=requantize, unpacked=unpacked)
     return base, adapter, made

@@ -263,12 +263,15 @@ def test_a_text_model_without_its_tower_says_so() -> None:
     )
     assert not list(parts.lacking(config, {"vision_tower.vision_model.post_layernorm.weight"}))
     gap = Gap(1, 2, ("model-00002-of-00002.safetensors",))
-    (error,) = parts.lacking(config, {"model.norm.weight"}, gap)
+    (error,) = parts.lost(config, {"model.norm.weight"}, gap)
     assert ("not there", "1 of 2 files: model-00002-of-00002.safetensors") in error.facts
-    assert error.hint and "the missing files may contain that" in error.hint and "projector = false" in error.hint
+    assert error.hint and "get the files that contain these tensors" in error.hint and "projector = false" in error.hint
+    assert not list(parts.lost(config, {"model.norm.weight"}, None))
+    assert not list(parts.lost(config, {"vision_tower.vision_model.post_layernorm.weight"}, gap))
     other = {"architectures": ["LlavaForConditionalGeneration"], "vision_config": {"model_type": "clip_vision_model"}}
     (error,) = parts.lacking(other, {"vision_tower.vision_model.post_layernorm.weight"}, gap)
     assert error.facts == () and "is of a kind that is not supported yet (clip_vision_model)" in error.what
+    assert not list(parts.lost(other, {"vision_tower.vision_model.post_layernorm.weight"}, gap))
 
 
 def test_files_that_are_missing_by_their_names_may_hold_what_a_tower_lacks(monkeypatch: pytest.MonkeyPatch) -> None:

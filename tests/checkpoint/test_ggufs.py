@@ -53,3 +53,19 @@ def test_the_parts_of_a_file() -> None:
     with pytest.raises(Error, match="the split GGUF file 'm-00001-of-00003.gguf' lacks parts") as caught:
         ggufs.parts(parts[0], parts[:2])
     assert caught.value.facts == (("missing", parts[2]),)
+
+
+def test_what_a_file_beside_a_model_says_of_itself(tmp_path: Path) -> None:
+    path = tmp_path / "p.gguf"
+    for values, expected in (
+        ({"general__file_type": 1, "clip__projector_type": "gemma3"}, "f16 gemma3"),
+        (
+            {"general__file_type": 7, "clip__vision__projector_type": "a", "clip__audio__projector_type": "b"},
+            "q8_0 a b",
+        ),
+        ({"clip__projector_type": 3}, ""),
+    ):
+        path.write_bytes(gguf.header(metadata(general__architecture="clip", **values), []))
+        assert ggufs.told(str(path)).words == expected
+    path.write_bytes(b"GGUF")
+    assert ggufs.told(str(path)) == ggufs.told(str(tmp_path / "none")) == ggufs.Told()

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from modelbuild.checkpoint.scaled import Method
-from modelbuild.checkpoint.weights import values
+from modelbuild.checkpoint.weights import floats, values
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.tensors import materialize, packing, recipe
@@ -193,3 +193,25 @@ def test_dtypes_that_are_not_read() -> None:
     known, _ = tensors(a=("c64", codes(4, 4)))
     with pytest.raises(Error, match="tensor 'a' contains c64 values, which are not supported"):
         values(known, None, packed=False)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f16", "bf16", "f64", "i8"])
+def test_numbers_of_a_small_tensor(dtype: str) -> None:
+    data = {"f64": np.array([1, -2], "<f8").tobytes(), "i8": np.array([1, -2], np.int8).tobytes()}.get(dtype)
+    data = data or checkpoints.encode(np.array([1, -2], np.float32), dtype)
+    tensor = Tensor("a", dtype, (2, 1), 0, len(data), xxh3(data))
+    assert floats(tensor, lambda x: recipes.evaluate(x, {tensor.digest: data})) == (1, -2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "values", "what"),
+    [
+        ((0,), [], "expects 1 to 65,536 values, got \\[0\\]"),
+        ((2, 40000), [], "expects 1 to 65,536 values, got \\[2, 40000\\]"),
+        ((), [np.inf], "contains a value that is not finite"),
+    ],
+)
+def test_numbers_that_are_none(shape: tuple[int, ...], values: list[float], what: str) -> None:
+    tensor = Tensor("a", "f32", shape, 0, 4 * len(values), "d")
+    with pytest.raises(Error, match=what):
+        floats(tensor, lambda x: np.array(values, "<f4").tobytes())

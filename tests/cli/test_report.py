@@ -143,3 +143,14 @@ def test_a_command_that_is_proposed_has_the_options_that_this_one_was_given() ->
     assert streams.err.splitlines()[-1].startswith("`modelbuild -C 'a b' --cache /c --models /m clean --cache -n`")
     streams.report.error(Error("no space", hint="`modelbuild clean --cache` empties it"))
     assert "hint  `modelbuild -C 'a b' --cache /c --models /m clean --cache` empties it" in streams.err
+
+
+def test_a_long_list_of_what_is_known_is_told_once() -> None:
+    streams = Streams()
+    known = ("known", ", ".join(f"Class{number}" for number in range(60)))
+    streams.report.errors([Error("bad a", facts=[known]), Error("bad b", facts=[known, ("also", "x")])])
+    assert streams.err.count(known[1]) == 1
+    assert streams.err.endswith("error: bad b\n  known  as above\n  also   x\n")
+    streams.report.begin()
+    streams.report.error(Error("bad a", facts=[known]))
+    assert streams.err.count(known[1]) == 2

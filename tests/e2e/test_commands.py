@@ -666,7 +666,7 @@ def ask(project: Project, *words: str, **env: str) -> subprocess.CompletedProces
 
 
 def test_commands_and_targets_complete(built: Project) -> None:
-    assert complete(built, "c") == ["check", "clean", "cp", "chat", "chat:latest"]
+    assert complete(built, "c") == ["cache", "check", "clean", "cp", "chat", "chat:latest"]
     assert complete(built, "show", "base:") == ["base:latest", "base:q4_K_M", "base:q8_0"]
     assert complete(built, "-k", "al") == ["all"]
     assert complete(built, "build", "chat", "ba")[0] == "base"

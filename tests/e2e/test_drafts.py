@@ -67,3 +67,14 @@ def test_an_edit_leaves_the_draft_alone_and_another_type_makes_it_again(project:
     table = gguf.read_header(str(blobs(project)["draft"])).table
     assert {tensor.dtype for tensor in table.tensors.values()} > {"f32"}
     assert blobs(project)["draft"] != before["draft"]
+
+
+def test_an_export_without_drafts_says_so(project: Project) -> None:
+    line = "the draft of 'a'; LM Studio takes a draft from among its models"
+    project.run("export", "--as", "lm-studio", "a", "lms")
+    assert line in project.errors
+    assert [path.name for path in (project.folder / "lms").rglob("*.gguf")] == ["a-Q8_0.gguf"]
+    toml = TOML.format(ftype="q8_0", system="Hi")
+    project.write("ModelBuild.toml", toml.replace('as = "folder"', 'as = "lm-studio"').replace('"out"', '"studio"'))
+    project.run("build")
+    assert line in project.errors

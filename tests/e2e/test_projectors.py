@@ -62,6 +62,14 @@ def test_show_says_which_type_a_projector_has_and_where_that_is_said(project: Pr
         "small": {"value": "q8_0", "place": "ModelBuild.toml:9:1"},
         "same": {"value": "auto", "place": "inherited from 'seer:latest'"},
     }
+    project.build()
+    for words in (("seer",), ("registry.ollama.ai/library/seer",)):
+        layers = json.loads(project.run("show", "--json", *words))["layers"]
+        (beside,) = [(each["type"], each["projector_types"]) for each in layers if each["kind"] == "projector"]
+        assert beside == ("bf16", ["gemma3"])
+    text = project.run("diff", "seer", "small", code=1)
+    assert " bf16 gemma3 sha256:" in text and " q8_0 gemma3 sha256:" in text
+    assert " bf16  gemma3" in project.run("show", "seer")
 
 
 @pytest.mark.parametrize("mode", ["merge", "layer"])
@@ -96,6 +104,17 @@ def test_a_checkpoint_without_its_tower_says_so_once(project: Project) -> None:
     assert kinds == ["model", "template", "system"]
     project.write("ModelBuild.toml", f"{TOML}projector = false\n")
     assert "it becomes a model of text" not in project.run("check") + project.errors
+
+
+def test_a_tower_whose_file_is_missing_stops_the_build_unless_none_is_wanted(project: Project) -> None:
+    zoo.write(project.folder / "base", replace(SEEING, shapes=SPOKEN))
+    weights = project.folder / "base" / "model.safetensors"
+    weights.rename(weights.with_name("model-00001-of-00002.safetensors"))
+    project.run("check", code=1)
+    assert "no weights file here contains its tower" in project.errors
+    assert "1 of 2 files: model-00002-of-00002.safetensors" in project.errors
+    project.write("ModelBuild.toml", f"{TOML}projector = false\n")
+    project.run("check")
 
 
 def test_a_tower_that_is_incomplete_stops_the_build_before_anything_is_written(project: Project) -> None:

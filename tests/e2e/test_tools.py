@@ -368,6 +368,13 @@ def test_a_gate_stops_the_variant_that_falls_short_and_what_is_based_on_it(nativ
     told = " ".join(native.run("explain", "m:q2_K", code=None).split())
     assert "m:q2_K is not built because it falls short of its gate: its divergence is " in told
     assert "expected at most 0.002" in told and "never built" not in told
+    listed = {row["label"]: row["gate"]["verdict"] for row in json.loads(native.run("list", "--json"))}
+    assert listed == {"m:q8_0": "passed", "m:q2_K": "fell short", "chat": "fell short"}
+    assert "GATE" in native.run("list")
+    told = native.run("status")
+    assert "fell short  m:q2_K: its divergence is " in told and "1 passed, 2 fell short" in told
+    shown = " ".join(native.run("show", "m:q2_K").split())
+    assert "gate divergence at most 0.002" in shown and "ModelBuild.toml:8:7" in shown
     figures = json.loads(native.run("quality", "m", "--json"))
     found = {
         each["label"]: each["divergence"]["kld"] for each in (figures["data"] if isinstance(figures, dict) else figures)

@@ -55,6 +55,10 @@ def convert(job):
         # The adapters of a conversion, open files of its own: a process is meant for one.
         if (encoders := sys.modules.get("conversion.bert")) is not None:
             encoders.XLMRobertaModel._lora_files = {}
+        # So are the values of activations, block by block.
+        if (llamas := sys.modules.get("conversion.llama")) is not None:
+            for name in ("_alpha_n", "_alpha_p", "_beta", "_eps"):
+                getattr(llamas.ApertusModel, name).clear()
 
 
 def adapter(job):

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import subprocess
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,3 +129,23 @@ def test_embeddings_of_an_image_agree(kind: str, name: str, embeds: Path, seen: 
         made = subprocess.run(run, input=sound.tobytes(), capture_output=True)
         assert made.returncode == 0, made.stderr.decode()
         assert apart(made.stdout, tmp_path / "theirs.npy") < FAR
+
+
+@pytest.mark.peer
+def test_what_the_page_says_of_gemma_4s_activation(embeds: Path, seen: Process, tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/conversion.md").read_text(encoding="utf-8")
+    recipe = textwrap.dedent(page[page.index("    from gguf import") :].partition("\n\n")[0])
+    case = towers.cases("gemma4")["images and sound"]
+    folder, pixels = zoo.write(tmp_path / "model", case), image(dict(case.config))
+    np.save(tmp_path / "pixels.npy", pixels)
+    job = {"folder": str(folder), "pixels": str(tmp_path / "pixels.npy"), "out": str(tmp_path / "theirs.npy")}
+    assert seen.ask(do="see", **job)["error"] is None
+    (tmp_path / "seer-mmproj.gguf").write_bytes(test_towers.projector(folder, "f32"))
+    subprocess.run([os.environ["MODELBUILD_PEERS_PYTHON"], "-c", recipe], cwd=tmp_path, check=True)
+    high, wide, _ = pixels.shape
+    found = []
+    for name in ("seer-mmproj.gguf", "gelu.gguf"):
+        run = [embeds, tmp_path / name, str(wide), str(high)]
+        made = subprocess.run(run, input=pixels.tobytes(), capture_output=True, check=True)
+        found.append(apart(made.stdout, tmp_path / "theirs.npy"))
+    assert found[1] < 1e-3 < found[0] < 2 * FAR

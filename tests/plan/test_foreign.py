@@ -108,6 +108,13 @@ def test_blocks_for_further_tokens_stay_as_the_tool_makes_them(project: Path) ->
     assert planned(project, FROM + ALONE + 'mtp = "keep"\n', PREDICTING).warnings == []
 
 
+def test_a_pre_tokenizer_is_set_in_what_the_tool_makes(project: Path) -> None:
+    made = planned(project, FROM + ALONE + 'pre = "gpt-2"\n', PREDICTING)
+    step = made.graph.steps[str(dict(made.graph.steps["a/model"].inputs)["recipe"])]
+    assert (step.kind, json.loads(step.parameters)["metadata"]) == ("describe", {"tokenizer.ggml.pre": "gpt-2"})
+    assert made.warnings == []
+
+
 def test_the_tool_reads_the_class_of_the_checkpoint_and_it_is_said(project: Path) -> None:
     made = planned(project, FROM + ALONE + 'architecture = "Gemma3ForCausalLM"\n', PREDICTING)
     assert [each.what for each in made.warnings] == [

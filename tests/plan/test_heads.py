@@ -10,7 +10,9 @@ from modelbuild.engine.graph import Source, Step
 from modelbuild.errors import Error
 from modelbuild.plan import heads
 from modelbuild.plan.heads import HeadInputs, Heads
-from tests import checkpoints
+from modelbuild.tensors.operations.cast import cast
+from modelbuild.tensors.operations.leaf import leaf
+from tests import checkpoints, recipes
 
 
 def inputs(folder: Path, made: dict[str, bytes] | None = None) -> HeadInputs:
@@ -76,3 +78,16 @@ def test_an_importance_matrix_may_be_large(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(heads.LIMITS, "imatrix", 19)
     with pytest.raises(Error, match="is 20 bytes long, expected at most 19"):
         HeadInputs(Step("a/x", "quantize", 1, "{}", refs), Heads(), {}).file("imatrix")
+
+
+def test_values_of_a_small_tensor_are_those_of_its_file(tmp_path: Path) -> None:
+    folder = checkpoints.write(tmp_path)
+    given = inputs(folder)
+    ((_, table),) = given.tables()
+    tensor = table.tensors["model.norm.weight"]
+    data = (folder / "model.safetensors").read_bytes()[tensor.offset : tensor.offset + tensor.length]
+    x = leaf(tensor.digest, tensor.dtype, tensor.shape, tensor.name)
+    assert given.values(x) == data
+    assert given.values(cast("f32", x)) == recipes.evaluate(cast("f32", x), {tensor.digest: data})
+    with pytest.raises(KeyError):
+        given.values(leaf("xxh3:0", "f32", (1,), tensor.name))

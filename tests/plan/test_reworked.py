@@ -29,6 +29,30 @@ def test_adapters_are_merged_before_metadata_and_that_before_quantization(tmp_pa
     assert recipe(made, "a/model") == "a/quantize"
 
 
+def test_an_adapter_goes_into_the_draft_that_the_checkpoint_gives(tmp_path: Path) -> None:
+    toml = '[model.a]\nfrom = "./seeing"\nquantize = "q8_0"\nmtp = "split"\nadapters = [{ path = "lora", mode = "merge" }]\n'
+    toml += '[model.b]\nfrom = "a"\nadapters = [{ path = "more", mode = "merge" }]\n'
+    files = {**PREDICTING, **LORA, **{name.replace("lora", "more"): data for name, data in LORA.items()}}
+    made = graph(tmp_path, toml, files)
+    assert recipe(made, "a/merge-draft") == "a/convert-draft"
+    assert recipe(made, "a/quantize-draft") == "a/merge-draft"
+    assert recipe(made, str(recipe(made, "b/draft"))) == "a/quantize-draft"
+    parts = {name: json.loads(made.steps[name].parameters).get("mtp") for name in ("a/merge", "a/merge-draft")}
+    assert parts == {"a/merge": "drop", "a/merge-draft": "only"}
+
+
+@pytest.mark.parametrize("more", ['draft = ""\n', 'draft = "d.gguf"\n', 'mtp = "keep"\n'])
+def test_an_adapter_goes_into_no_other_draft(tmp_path: Path, more: str) -> None:
+    toml = '[model.a]\nfrom = "./seeing"\nmtp = "split"\n[model.b]\nfrom = "a"\n' if "keep" not in more else ""
+    toml += "" if toml else '[model.b]\nfrom = "./seeing"\n'
+    made = graph(
+        tmp_path,
+        f'{toml}adapters = [{{ path = "lora", mode = "merge" }}]\n{more}',
+        {**PREDICTING, **LORA, "d.gguf": gguf_file()},
+    )
+    assert "b/merge" in made.steps and "b/merge-draft" not in made.steps
+
+
 def test_what_is_quantized_again_starts_from_the_weights(tmp_path: Path) -> None:
     toml = '[model.a]\nfrom = "./weights"\nquantize = "q8_0"\n[model.b]\nfrom = "a"\nquantize = "q4_0"\n'
     made = graph(tmp_path, toml, CHECKPOINT)

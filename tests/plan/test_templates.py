@@ -204,7 +204,7 @@ def test_a_template_that_ollama_does_not_use_is_a_warning(tmp_path: Path) -> Non
     made = planned(tmp_path / "x", '[model.a]\nfrom = "./x.gguf"\ntemplate = "T"', GEMMA4)
     assert config(made) == {"renderer": "gemma4", "parser": "gemma4"}
     assert [warning.what for warning in made.warnings] == [
-        "model 'a': Ollama does not use this TEMPLATE: RENDERER gemma4 makes the prompts of gemma4"
+        "model 'a': Ollama does not use this TEMPLATE: RENDERER gemma4 makes the prompts"
     ]
     made = planned(tmp_path / "y", '[model.a]\nfrom = "./x.gguf"\ntemplate = "T"\nrenderer = ""', GEMMA4)
     assert config(made) == {} and not made.warnings
@@ -214,3 +214,33 @@ def test_an_installed_model_is_filled_in_too(tmp_path: Path) -> None:
     made = planned(tmp_path, '[model.a]\nfrom = "base"', library(tmp_path, family="gemma4"))
     assert config(made) == {"renderer": "odd", "parser": "gemma4"}
     assert of(made, "a", "params") == ['{"parameters":{"stop":["<turn|>"]}}']
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ('renderer = "qwen3.5"\nparser = "qwen3.5"', []),
+        ('renderer = "qwen35"', ["unknown renderer 'qwen35'"]),
+        ('parser = "qwen3_5"', ["unknown parser 'qwen3_5'"]),
+        ('renderer = ""', []),
+    ],
+)
+def test_a_renderer_that_nobody_knows_may_be_a_typo(said: str, expected: list[str], tmp_path: Path) -> None:
+    found = of_weights(tmp_path, said).warnings
+    assert [each.what.rpartition(": ")[2] for each in found] == expected
+    assert [each.hint for each in found] == ["did you mean 'qwen3.5'?"] * len(expected)
+
+
+@pytest.mark.parametrize(
+    ("toml", "warns"),
+    [
+        ('[model.a]\nfrom = "base"\nrenderer = "qwen3.5"\ntemplate = "T"', True),
+        ('[model.a]\nfrom = "base"\ntemplate = "T"', True),
+        ('[model.a]\nfrom = "base"\nrenderer = ""\ntemplate = "T"', False),
+        ('[defaults]\ntemplate = "T"\n[model.a]\nfrom = "base"\nrenderer = "qwen3.5"', False),
+        ('[defaults]\ntemplate = "T"\nrenderer = "qwen3.5"\n[model.a]\nfrom = "base"', True),
+    ],
+)
+def test_a_template_beside_a_renderer_has_no_effect_and_that_is_said(toml: str, warns: bool, tmp_path: Path) -> None:
+    found = planned(tmp_path, toml, library(tmp_path)).warnings
+    assert [("Ollama does not use this TEMPLATE" in each.what) for each in found] == [True] * warns

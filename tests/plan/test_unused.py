@@ -50,25 +50,6 @@ def test_link_is_for_files_that_are_taken_as_they_are(base: str, is_said: bool, 
     assert said(tmp_path, f'[model.a]\n{base}link = "copy"\n') == ""
 
 
-@pytest.mark.parametrize(
-    ("more", "is_said"),
-    [
-        ('mtp = "split"\n', True),
-        ('mtp = "drop"\n', False),
-        ('mtp = "split"\ndraft = ""\n', False),
-        ("", False),
-    ],
-)
-def test_a_draft_without_the_adapter_of_its_model_is_named(more: str, is_said: bool, tmp_path: Path) -> None:
-    from .test_plan import planned
-    from .test_reworked import LORA
-    from .test_sides import PREDICTING
-
-    toml = f'[model.a]\nfrom = "./seeing"\nadapters = [{{ path = "lora", mode = "merge" }}]\n{more}'
-    found = "\n".join(map(str, planned(tmp_path, toml, {**PREDICTING, **LORA}).warnings))
-    assert ("merged into 'a' alone, and not into its draft" in found) == is_said
-
-
 def test_the_type_of_a_projector_is_for_checkpoints_that_have_one(tmp_path: Path) -> None:
     assert said(tmp_path, '[model.a]\nfrom = "./weights"\nprojector = "q8_0"\n') == (
         "warning: ModelBuild.toml:3:1: model 'a': 'projector' has no effect: "

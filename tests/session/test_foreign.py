@@ -68,18 +68,6 @@ def test_another_revision_of_a_file_than_was_hashed_stops_it(means: Any, tmp_pat
         view(means, tmp_path, FILES, {role: xxh3(b"before")})
 
 
-def test_messages_of_failures() -> None:
-    said = 'INFO: much\nTraceback (most recent call last):\n  File "x", line 1\n    import torch\n'
-    said += "ModuleNotFoundError: No module named 'torch'\n"
-    error = foreign._failed("the tool", 1, said, "/log")
-    assert error.what == "the tool failed: ModuleNotFoundError: No module named 'torch'"
-    assert dict(error.facts) == {"exit code": "1", "last lines": "INFO: much", "log": "/log"}
-    assert error.hint and "[tools]" in error.hint
-    killed = foreign._failed("the tool", 137, "", "/log")
-    assert killed.what == "the tool failed" and dict(killed.facts)["killed by signal"] == "9" and killed.hint
-    assert foreign._failed("t", 1, "error: bad\nbye\n", "l").what == "t failed: error: bad"
-
-
 def test_logs_of_long_ago_go(tmp_path: Path) -> None:
     logs = tmp_path / foreign.LOGS
     logs.mkdir()

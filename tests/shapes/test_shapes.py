@@ -322,7 +322,6 @@ def test_modelpack_says_what_its_schema_asks_for() -> None:
     ("name", "kind", "said"),
     [
         ("lm-studio", "adapter", "has 1 adapter besides its model, which LM Studio does not read"),
-        ("lm-studio", "draft", "has 1 draft besides its model"),
         ("docker-model", "draft", "which Docker Model Runner does not read"),
         ("safetensors", "adapter", "which transformers does not read"),
     ],
@@ -332,6 +331,12 @@ def test_what_a_runner_does_not_read_is_refused(name: str, kind: str, said: str)
     with pytest.raises(Error, match=said) as caught:
         tree(name, (model,))
     assert caught.value.hint
+
+
+def test_what_a_runner_takes_from_elsewhere_is_left_out() -> None:
+    assert list(shapes.leaves_out("lm-studio")) == ["draft"] and not shapes.leaves_out("folder")
+    model = finished("m:1", "F16", layer("model", b"m"), layer("draft", b"x"))
+    assert [entry.path for entry in tree("lm-studio", (model,))] == ["local/m/m-F16.gguf"]
 
 
 @pytest.mark.parametrize("name", [each for each in shapes.names() if each != "oci"])

@@ -9,6 +9,7 @@ from math import inf
 from modelbuild.checkpoint.adapters.adapter import Pair
 from modelbuild.checkpoint.adapters.places import Places
 from modelbuild.errors import Error
+from modelbuild.tensors.ftypes import block_of
 from modelbuild.tensors.tensor import Shape
 from modelbuild.words import listed, plural, shown
 
@@ -57,6 +58,17 @@ def check_architecture(placed: str, places: Places) -> None:
 
 def lacking(names: list[str], places: Places) -> Error:
     """The error for tensors that the model does not have."""
+    if places.predicts and all(block_of(name) == places.blocks for name in names):
+        return Error(
+            f"the adapter changes {plural(len(names), 'tensor')} of blocks for the prediction of several tokens, "
+            "which the model does not have",
+            facts=[
+                ("tensors", listed(map(shown, names), 6)),
+                ("the model", f"{places.architecture}, {places.blocks} blocks"),
+            ],
+            hint='mtp = "keep" leaves these blocks in the model, if its checkpoint has them; with mtp = "split" or "drop", say '
+            'mode = "merge" of the adapter',
+        )
     tied = names == ["output.weight"]
     return Error(
         f"the adapter changes {'the output matrix, which' if tied else plural(len(names), 'tensor') + ' that'} the model does not have",

@@ -75,6 +75,16 @@ class Places:
             )
         return found
 
+    @property
+    def blocks(self) -> int:
+        """How many blocks the file says it has."""
+        return self._number("block_count") or 0
+
+    @property
+    def predicts(self) -> bool:
+        """Whether checkpoints of such models may have blocks for the prediction of several tokens, behind all others."""
+        return any(each.MTP for each in architectures.known() if getattr(each, "NAME", None) == self.architecture)
+
     def _number(self, key: str) -> int | None:
         data = self._metadata.get(f"{self.architecture}.{key}")
         value = None if data is None else gguf.decode_value(data)
@@ -100,11 +110,11 @@ class Places:
 
     def symbols(self, shapes: Mapping[str, Shape]) -> list[tuple[str, Expression]]:
         """The same of tensors that are not there: each leaf has its name for a digest."""
-        return self.of({name: leaf(_short(name), "f32", shape) for name, shape in shapes.items()})
+        return self.of({name: leaf(text_name(name), "f32", shape) for name, shape in shapes.items()})
 
     def knows(self, name: str, x: Expression) -> bool:
         """Whether models of this architecture can have a tensor of a checkpoint's."""
-        return self._knows({_short(name): x})
+        return self._knows({text_name(name): x})
 
     def _knows(self, named: Mapping[str, Expression]) -> bool:
         for each in self._classes:
@@ -125,7 +135,7 @@ class Places:
                 facts=[("tensors", listed(map(shown, others), 6))],
                 hint="merge it with PEFT (merge_and_unload), and name the merged folder in FROM; or train it on the language model alone",
             )
-        return {_short(name): x for name, x in tensors.items()}
+        return {text_name(name): x for name, x in tensors.items()}
 
     def _unplaced(self, unknown: Iterable[str], more: bool) -> Error:
         names = [shown(name) for name in unknown]
@@ -145,7 +155,7 @@ class Places:
             f"the adapter changes {'at least ' * more}{plural(len(names), 'tensor')} that the model does not have",
             facts=[
                 ("tensors", listed(names, 6)),
-                ("the model", f"{self.architecture}, {self._number('block_count') or 0} blocks"),
+                ("the model", f"{self.architecture}, {self.blocks} blocks"),
             ],
             hint="the adapter is another model's; name the base that it was trained on in FROM",
         )
@@ -220,5 +230,6 @@ class Places:
         return found
 
 
-def _short(name: str) -> str:
+def text_name(name: str) -> str:
+    """What a model of text alone calls a tensor."""
     return name.replace("language_model.", "")

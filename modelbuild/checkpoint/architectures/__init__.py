@@ -28,6 +28,13 @@ from modelbuild.words import listed
 Item = TypeVar("Item")
 
 
+_F32 = (
+    ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight", "position_embd.weight",
+    "token_types.weight", ".indexer.q_proj.weight", ".indexer.k_proj.weight",
+)  # fmt: skip
+"""Tensors that are written in f32 whatever the type of the rest."""
+
+
 class Architecture:
     """One architecture, reading one checkpoint. A file of this folder holds a subclass, which says where it differs.
 
@@ -48,6 +55,7 @@ class Architecture:
     LOADS       the tensors that its runtime loads, as a table (see `tables`); empty: files of it are not judged
     SHAPES      tensors whose shapes are others than in most models, as a table
     ASKS        metadata that its runtime asks for besides what it asks of every model
+    ASKS_BESIDE the same, of keys that do not begin with NAME
     """
 
     NAME: ClassVar[str]
@@ -72,6 +80,7 @@ class Architecture:
     LOADS: ClassVar[str] = ""
     SHAPES: ClassVar[str] = ""
     ASKS: ClassVar[tuple[str, ...]] = ("attention.layer_norm_rms_epsilon",)
+    ASKS_BESIDE: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         self.checkpoint = checkpoint
@@ -145,6 +154,10 @@ class Architecture:
         """
         for source, x in sources.items():
             yield self.rename(source), x
+
+    def keeps_f32(self, name: str) -> bool:
+        """Whether a matrix of the file is written in f32, whatever the type of the rest."""
+        return name.endswith(_F32)
 
     def rename(self, source: str) -> str:
         """The GGUF name of a checkpoint's tensor. Raises Error for one that stands for nothing."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from modelbuild.checkpoint.config import Config, number
+from modelbuild.checkpoint.config import Config, first, number
 from modelbuild.errors import Error
 from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.recipe import Expression
-from modelbuild.words import listed
+from modelbuild.words import in_json, listed
 
 _EXPERT = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+\.experts)\.(0|[1-9][0-9]{0,9})\.(.+)\.weight")
 _ROUTER = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+)\.gate\.weight")
@@ -93,6 +93,39 @@ def named_as_mixtral(sources: Mapping[str, Expression]) -> Iterator[tuple[str, E
                 yield f"{stem}.block_sparse_moe.{part}", x
             case _:
                 yield source, x
+
+
+def leading(config: Config, blocks: int, *keys: str) -> int:
+    """How many blocks without experts come before all others: as the first of `keys` says, or `mlp_layer_types`.
+
+    Raises Error for an order of blocks that the runtime does not know.
+    """
+    count, types = first(config, *keys), config.get("mlp_layer_types")
+    if isinstance(types, list):
+        said = next((at for at, kind in enumerate(types) if kind != "dense"), len(types))
+        if len(types) != blocks or "dense" in types[said:]:
+            raise Error(
+                f"'mlp_layer_types' expects the kinds of {blocks} blocks, and those without experts before all others",
+                path="config.json",
+                hint="llama.cpp's runtime knows no other order",
+            )
+        return said
+    count = 0 if count is None else count
+    if type(count) is not int or not 0 <= count <= blocks:
+        raise Error(
+            f"'{keys[0]}' expects a number of blocks, at most {blocks}, got {in_json(count)}", path="config.json"
+        )
+    return count
+
+
+def has_part(stem: str, *, experts: bool) -> bool | None:
+    """Whether a block with or without experts has the tensors of a stem `blk.N.…`; None for what both have."""
+    name = stem.removeprefix("blk.N.")
+    if name in ("ffn_gate", "ffn_up", "ffn_down"):
+        return not experts
+    if name in ("ffn_gate_inp", "exp_probs_b") or name.endswith(("_exps", "_shexp")):
+        return experts
+    return None
 
 
 PARTS = ("down_proj", "gate_proj", "up_proj")

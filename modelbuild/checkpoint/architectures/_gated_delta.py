@@ -88,7 +88,8 @@ class GatedDelta(Mtp):
         "layers.N.linear_attn.out_proj": "blk.N.ssm_out",
         **_mtp.NAMES,
     }
-    SHAPES = """
+    SHAPES = f"""
+        {_mtp.SHAPES}
         blk.N.attn_q          embd 2*queries
         blk.N.attn_qkv        embd mixed
         blk.N.attn_gate       embd inner
@@ -100,12 +101,6 @@ class GatedDelta(Mtp):
         blk.N.ssm_alpha       embd rank
         blk.N.ssm_beta        embd rank
         blk.N.ssm_ba          embd 2*rank
-        blk.N.nextn.eh_proj   2*embd embd
-        blk.N.nextn.enorm     embd
-        blk.N.nextn.hnorm     embd
-        blk.N.nextn.embed_tokens      embd vocab
-        blk.N.nextn.shared_head_head  embd vocab
-        blk.N.nextn.shared_head_norm  embd
         blk.N.ffn_gate_inp_shexp      embd
     """
     BIASES = r"blk\.N\.(attn_(q|k|v|qkv)|ssm_dt)"

@@ -6,8 +6,9 @@ A checkpoint has them beside its model, under `mtp.`; the file has them as furth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture, Item
 from modelbuild.checkpoint.config import block_count
@@ -39,8 +40,17 @@ LOADS = """
 """
 """Further lines of LOADS."""
 
+SHAPES = """
+    blk.N.nextn.eh_proj           2*embd embd
+    blk.N.nextn.enorm             embd
+    blk.N.nextn.hnorm             embd
+    blk.N.nextn.embed_tokens      embd vocab
+    blk.N.nextn.shared_head_head  embd vocab
+    blk.N.nextn.shared_head_norm  embd
+"""
+"""Further lines of SHAPES."""
+
 _MTP = "mtp."
-_KEY = "mtp_num_hidden_layers"
 _BLOCK = re.compile(r"mtp\.layers\.([0-9]{1,9})\.(.+)")
 _JOINING = {
     "mtp.fc": "eh_proj",
@@ -48,39 +58,47 @@ _JOINING = {
     "mtp.pre_fc_norm_hidden": "hnorm",
     "mtp.norm": "shared_head.norm",
 }
-_SHARED = ("embed_tokens", "norm", "lm_head")
-"""What the blocks need of the model."""
+_SHARED = ("embed_tokens", "embeddings", "norm", "norm_f", "lm_head")
+"""What the blocks need of the model, as checkpoints call it."""
 _LIMIT = 16
 """Blocks for further tokens; real models have one."""
 
 
 class Mtp(Architecture):
-    """A mixin for architectures whose checkpoints may have such blocks (llama.cpp conversion/qwen.py, _QwenMtpMixin)."""
+    """A mixin for architectures whose checkpoints may have such blocks (llama.cpp conversion/qwen.py, _QwenMtpMixin).
+
+    KEY  what config.json calls their number
+    """
+
+    KEY: ClassVar[str] = "mtp_num_hidden_layers"
 
     @cached_property
     def further(self) -> int:
         """How many such blocks the file has."""
         if self.checkpoint.mtp == DROP or not has_mtp(self.checkpoint.tensors):
             return 0
-        count = self._declared or self._counted
+        count = self._declared or self.counted
         if count > 1:
             raise Error(
                 f"the checkpoint has {count} blocks for the prediction of several tokens, and llama.cpp's runtime loads one",
                 path="config.json",
-                facts=[("from", _KEY if self._declared else f"tensors '{_MTP}layers.…'")],
+                facts=[("from", self.KEY if self._declared else f"tensors '{_MTP}layers.…'")],
                 hint=DROP_THEM,
             )
         return count
 
     @property
     def _declared(self) -> int:
-        count = self.config.get(_KEY) or 0
+        count = self.config.get(self.KEY) or 0
         if type(count) is not int or not 0 <= count <= _LIMIT:
-            raise Error(f"'{_KEY}' expects a whole number from 0 to {_LIMIT}, got {in_json(count)}", path="config.json")
+            raise Error(
+                f"'{self.KEY}' expects a whole number from 0 to {_LIMIT}, got {in_json(count)}", path="config.json"
+            )
         return count
 
     @property
-    def _counted(self) -> int:
+    def counted(self) -> int:
+        """How many there are by the names of tensors, where config.json says none."""
         numbers = [int(found[1]) for name in self.checkpoint.tensors if (found := _BLOCK.fullmatch(_short(name)))]
         if not numbers or max(numbers) >= _LIMIT:
             got = f"got block {max(numbers)}" if numbers else "got none"
@@ -105,15 +123,13 @@ class Mtp(Architecture):
         if mode == ONLY and not has_mtp(tensors):
             raise Error("the checkpoint has no blocks for the prediction of several tokens (no tensor 'mtp.…')")
         for name, x in tensors.items():
-            short = _short(name)
-            if short.startswith(_MTP):
-                if mode != DROP:
-                    found[self._named(short)] = x
-            elif mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED:
-                found[name] = x
+            if belongs(name, mode):
+                short = _short(name)
+                found[self.joined(short) if short.startswith(_MTP) else name] = x
         return found
 
-    def _named(self, name: str) -> str:
+    def joined(self, name: str) -> str:
+        """What a tensor `mtp.…` is called as one of a further block of the model."""
         first = block_count(self.config)
         if block := _BLOCK.fullmatch(name):
             return f"model.layers.{first + int(block[1])}.{block[2]}"
@@ -126,6 +142,54 @@ class Mtp(Architecture):
         return values | (
             {f"{self.NAME}.nextn_predict_layers": encode_value("u32", self.further)} if self.further else {}
         )
+
+
+class Idle(Mtp):
+    """A mixin for those whose file has such blocks, any number, and whose runtime leaves them alone (llama.cpp conversion/exaone.py)."""
+
+    KEY = "num_nextn_predict_layers"
+
+    @cached_property
+    def further(self) -> int:
+        return self._declared if has_mtp(self.checkpoint.tensors) else 0
+
+    def has(self, stem: str, block: int) -> bool:
+        return block >= block_count(self.config) if ".nextn." in stem else super().has(stem, block)
+
+    def choose(self, tensors: Mapping[str, Item]) -> Mapping[str, Item]:
+        """What joins a block to the model is the same in all of them; so are the blocks, if config.json says so (mtp_share_layers)."""
+        own, found = block_count(self.config), dict[str, Item]()
+        further = range(own, own + self.further)
+        for name, x in tensors.items():
+            short = _short(name)
+            block, (stem, _, suffix) = _BLOCK.fullmatch(short), short.rpartition(".")
+            if not short.startswith(_MTP):
+                found[name] = x
+            elif stem in _JOINING:
+                found |= {f"model.layers.{number}.{_JOINING[stem]}.{suffix}": x for number in further}
+            elif block is None:
+                found[short] = x
+            elif further:
+                numbers = further if self.config.get("mtp_share_layers") else (own + int(block[1]),)
+                found |= {f"model.layers.{number}.{block[2]}": x for number in numbers}
+        return found
+
+    def doubts(self) -> Iterator[Error]:
+        yield from super().doubts()
+        if self._declared and not self.further:
+            yield Error(
+                f"config.json declares blocks for the prediction of several tokens ({self.KEY}), but the checkpoint has none: "
+                "the model is made without them",
+                path="config.json",
+                hint="llama.cpp's runtime does not use them in this architecture",
+            )
+
+
+def belongs(name: str, mode: str) -> bool:
+    """Whether a tensor of a checkpoint goes into the file, by what becomes of these blocks (_QwenMtpMixin.filter_tensors)."""
+    if _short(name).startswith(_MTP):
+        return mode != DROP
+    return mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED
 
 
 def has_mtp(tensors: Iterable[str]) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import Config, first, number, transformers_takes
+from modelbuild.checkpoint.config import Config, first, number, transformers_takes, with_key_heads
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
@@ -87,9 +87,7 @@ class Cohere(Architecture):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, CohereConfig)"""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return config
+        return with_key_heads(config)
 
     @cached_property
     def tokenizer(self) -> Values:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures.cohere import NORMS, PARALLEL, Cohere, scaled_logits, unscaled
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, block_count, layer_types_fit, number, share
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
 from modelbuild.errors import Error
+from modelbuild.tensors.recipe import Expression
 
 
 class Cohere2(Architecture):
@@ -61,6 +63,10 @@ class Cohere2(Architecture):
         out.put("rope.dimension_count", "u32", turned, "rotary_pct")
         return super().parameters(file_type) | scaled_logits(self.NAME, config) | out.values | unscaled(self.NAME)
 
+    def tensors(self, sources: Mapping[str, Expression]) -> Iterable[tuple[str, Expression]]:
+        """(Cohere2Model.modify_tensors)"""
+        return super().tensors(unbiased(sources, self.checkpoint))
+
     def doubts(self) -> Iterator[Error]:
         """The runtime knows one order of blocks (llama.cpp src/models/cohere2.cpp), and the file says nothing of it."""
         types, blocks = self.config.get("layer_types"), block_count(self.config)
@@ -75,3 +81,8 @@ class Cohere2(Architecture):
                 "this model was trained with another order, and its answers would be wrong",
                 path="config.json",
             )
+
+
+def unbiased(sources: Mapping[str, Expression], checkpoint: Checkpoint) -> dict[str, Expression]:
+    """A checkpoint's tensors without biases that are zero everywhere: the runtime knows none."""
+    return {name: x for name, x in sources.items() if not name.endswith(".bias") or any(checkpoint.values(name))}

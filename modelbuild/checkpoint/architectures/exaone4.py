@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
+from modelbuild.checkpoint.architectures import _mtp
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint.architectures.llama import Llama
 from modelbuild.checkpoint.config import Config, block_count, layer_types_fit, number
@@ -28,7 +29,7 @@ class Exaone4(Llama):
     NAME = "exaone4"
     FACTOR = 16.0
     LOADS = f"""
-        {EMBEDDING} {OUTPUT} {FEED_FORWARD}
+        {EMBEDDING} {OUTPUT} {FEED_FORWARD} {_mtp.LOADS}
         blk.N.qkv                 queries keys values
         blk.N.attn_output         embd embd
         rope_freqs?               rot/2
@@ -37,7 +38,7 @@ class Exaone4(Llama):
         blk.N.attn_k_norm         head
         blk.N.post_ffw_norm       embd
     """
-    CLASSES = ("Exaone4ForCausalLM",)
+    CLASSES: ClassVar[tuple[str, ...]] = ("Exaone4ForCausalLM",)
     ALIASES = ()
     MODEL_TYPE = "exaone4"
     DEFAULTS = {
@@ -60,7 +61,8 @@ class Exaone4(Llama):
         "layers.N.post_attention_layernorm": "blk.N.post_attention_norm",
         "layers.N.post_feedforward_layernorm": "blk.N.post_ffw_norm",
     }
-    SHAPES = """
+    SHAPES = f"""
+        {_mtp.SHAPES}
         blk.N.attn_q_norm         head
         blk.N.attn_k_norm         head
     """
@@ -114,9 +116,16 @@ class Exaone4(Llama):
             )
         return [each == "sliding_attention" for each in types]
 
+    @property
+    def loses_windows(self) -> bool:
+        """Whether the runtime gives no block the window that it was trained with."""
+        windows = self.config.get("sliding_window") is not None and any(self.windowed or ())
+        return windows and block_count(self.config) != WINDOWED
+
     def doubts(self) -> Iterator[Error]:
-        blocks = block_count(self.config)
-        if self.config.get("sliding_window") is not None and blocks != WINDOWED and any(self.windowed or ()):
+        yield from super().doubts()
+        if self.loses_windows:
+            blocks = block_count(self.config)
             yield Error(
                 f"llama.cpp's runtime gives blocks of such a model a window only where there are {WINDOWED}, and this one has "
                 f"{blocks}: its answers would be wrong",

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING
-from modelbuild.checkpoint.config import Config, block_count, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint.config import Config, block_count, layer_types_fit, number, transformers_takes, with_heads
 from modelbuild.checkpoint.hyperparameters import Writer, base_parameters
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import NAMES, rename
@@ -94,12 +94,7 @@ class GptOss(Architecture):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, GptOssConfig)"""
-        heads = number(config, "num_attention_heads")
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = heads
-        if config["head_dim"] is None:
-            config["head_dim"] = number(config, "hidden_size") // heads
-        return config
+        return with_heads(config)
 
     @property
     def is_mxfp4(self) -> bool:

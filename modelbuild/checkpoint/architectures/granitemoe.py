@@ -32,29 +32,36 @@ class GraniteMoe(Granite):
 
     def parameters(self, file_type: int) -> Values:
         number(self.config, "num_local_experts")
+        return super().parameters(file_type) | self.of_shared()
+
+    def of_shared(self) -> Values:
+        """The hyper-parameter of what all tokens share, if there is one."""
         out = Writer(self.NAME, self.config)
         key = "shared_intermediate_size"
         out.put("expert_shared_feed_forward_length", "u32", self.config.get(key) or None, key)
-        return super().parameters(file_type) | out.values
+        return out.values
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
-        """Gate and up lie in one tensor, gate in its first rows (GraniteMoeModel.modify_tensors)."""
         for source, x in sources.items():
-            name = self.rename(source)
-            if not name.endswith((".ffn_up_exps.weight", ".ffn_up_shexp.weight")):
-                yield name, self.rotated(source, x)
-                continue
-            key = "intermediate_size" if "_exps" in name else "shared_intermediate_size"
-            rows = number(self.config, key)
-            axis = len(x.shape) - 2
-            if axis < 0 or x.shape[axis] != 2 * rows:
-                raise Error(
-                    f"tensor '{source}' expects {2 * rows:,} rows, a gate and a projection of {key} each, "
-                    f"got the shape {list(x.shape)}",
-                    path="config.json",
-                )
-            yield name.replace(".ffn_up_", ".ffn_gate_"), slice_(x, axis, 0, rows)
-            yield name, slice_(x, axis, rows, 2 * rows)
+            yield from self.parted(source, x)
+
+    def parted(self, source: str, x: Expression) -> Iterator[tuple[str, Expression]]:
+        """The tensors that one becomes: gate and up lie in one, gate in its first rows (GraniteMoeModel.modify_tensors)."""
+        name = self.rename(source)
+        if not source.endswith(".input_linear.weight"):
+            yield name, self.rotated(source, x)
+            return
+        key = "intermediate_size" if "_exps" in name else "shared_intermediate_size"
+        rows = number(self.config, key)
+        axis = len(x.shape) - 2
+        if axis < 0 or x.shape[axis] != 2 * rows:
+            raise Error(
+                f"tensor '{source}' expects {2 * rows:,} rows, a gate and a projection of {key} each, "
+                f"got the shape {list(x.shape)}",
+                path="config.json",
+            )
+        yield name.replace(".ffn_up", ".ffn_gate"), slice_(x, axis, 0, rows)
+        yield name, slice_(x, axis, rows, 2 * rows)
 
 
 class GraniteMoeShared(GraniteMoe):

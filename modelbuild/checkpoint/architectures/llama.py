@@ -139,7 +139,8 @@ class Llama(Architecture):
             raise Error(
                 "is Mistral's own tokenizer, which is not supported without a tokenizer.json",
                 path="tekken.json",
-                hint="copy tokenizer.json and tokenizer_config.json from the model's repository, or from one that is based on it",
+                hint="copy tokenizer.json and tokenizer_config.json from the model's repository, or from one that is based on it; "
+                'or have your own llama.cpp read it, with mistral-common beside its Python: convert = ["llama.cpp"]',
             )
         values: Values = {}
         if (prefix := checkpoint.tokenizer_config.get("add_prefix_space")) is not None:

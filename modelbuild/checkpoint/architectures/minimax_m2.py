@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from typing import ClassVar
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._experts import named_as_mixtral, stacked
@@ -38,7 +39,7 @@ class MiniMaxM2(Architecture):
         blk.N.ffn_up_exps         embd ff experts
         blk.N.exp_probs_b.bias    experts
     """
-    CLASSES = ("MiniMaxM2ForCausalLM",)
+    CLASSES: ClassVar[tuple[str, ...]] = ("MiniMaxM2ForCausalLM",)
     NAMES = {name: known for name, known in NAMES.items() if ".mlp." not in name} | {
         "layers.N.self_attn.q_norm": "blk.N.attn_q_norm",
         "layers.N.self_attn.k_norm": "blk.N.attn_k_norm",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelbuild.checkpoint.architectures.llama import Llama
-from modelbuild.checkpoint.config import Config, number
+from modelbuild.checkpoint.config import Config, with_key_heads
 
 
 class Mistral(Llama):
@@ -34,6 +34,4 @@ class Mistral(Llama):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, MistralConfig) The size of a head stays open where config.json does not tell it."""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return config
+        return with_key_heads(config)

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelbuild.checkpoint.architectures._experts import named_as_mixtral, stacked
 from modelbuild.checkpoint.architectures.llama import Llama
-from modelbuild.checkpoint.config import Config, number
+from modelbuild.checkpoint.config import Config, with_key_heads
 from modelbuild.tensors.recipe import Expression
 
 
@@ -48,9 +48,7 @@ class Mixtral(Llama):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, MixtralConfig) The size of a head stays open where config.json does not tell it."""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return config
+        return with_key_heads(config)
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
         each = dict(named_as_mixtral(sources))

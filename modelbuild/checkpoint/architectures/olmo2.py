@@ -7,7 +7,13 @@ from typing import Any
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD
-from modelbuild.checkpoint.config import Config, block_count, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint.config import (
+    Config,
+    block_count,
+    layer_types_fit,
+    transformers_takes,
+    with_key_heads,
+)
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
@@ -67,9 +73,7 @@ class Olmo2(Architecture):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, Olmo2Config)"""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return config
+        return with_key_heads(config)
 
     @cached_property
     def tokenizer(self) -> Values:

@@ -6,7 +6,7 @@ from typing import Any
 
 from modelbuild.checkpoint.architectures._loads import EMBEDDING
 from modelbuild.checkpoint.architectures.qwen3_moe import Qwen3Moe
-from modelbuild.checkpoint.config import number
+from modelbuild.checkpoint.config import with_key_heads
 from modelbuild.checkpoint.hyperparameters import base_parameters
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.tensors.formats.gguf import encode_value
@@ -58,9 +58,7 @@ class Olmoe(Qwen3Moe):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, OlmoeConfig)"""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return config
+        return with_key_heads(config)
 
     def parameters(self, file_type: int) -> Values:
         epsilon = {f"{self.NAME}.attention.layer_norm_rms_epsilon": encode_value("f32", EPSILON)}

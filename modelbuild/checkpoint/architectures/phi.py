@@ -7,7 +7,7 @@ from typing import Any
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING
-from modelbuild.checkpoint.config import block_count, number, rope_parameters, share
+from modelbuild.checkpoint.config import block_count, number, rope_parameters, share, with_key_heads
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import NAMES
@@ -74,9 +74,7 @@ class Phi(Architecture):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, PhiConfig)"""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return config
+        return with_key_heads(config)
 
     @cached_property
     def tokenizer(self) -> Values:

@@ -9,7 +9,13 @@ from typing import Any, ClassVar
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint.checkpoint import Checkpoint
-from modelbuild.checkpoint.config import Config, layer_types_fit, named_class, number, transformers_takes
+from modelbuild.checkpoint.config import (
+    Config,
+    layer_types_fit,
+    named_class,
+    transformers_takes,
+    with_key_heads,
+)
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS, NAMES
 from modelbuild.errors import Error
@@ -65,9 +71,7 @@ class Qwen2(Architecture):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, Qwen2Config)"""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return config
+        return with_key_heads(config)
 
     def parameters(self, file_type: int) -> Values:
         """(Qwen2Model.set_gguf_parameters)"""

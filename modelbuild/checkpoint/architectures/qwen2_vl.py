@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from modelbuild.checkpoint.architectures._sections import check_sections, normal_rope, text_part
 from modelbuild.checkpoint.architectures.qwen2 import Qwen2
-from modelbuild.checkpoint.config import Config, number
+from modelbuild.checkpoint.config import Config, with_key_heads
 from modelbuild.checkpoint.hyperparameters import base_parameters
 from modelbuild.checkpoint.metadata import Values
 
@@ -54,9 +54,7 @@ class Qwen2VLText(Qwen2):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, Qwen2VLTextConfig)"""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return normal_rope(config)
+        return normal_rope(with_key_heads(config))
 
 
 class Qwen25VL(Qwen2VL):

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._sections import check_sections, text_part
 from modelbuild.checkpoint.architectures.qwen3 import Qwen3
-from modelbuild.checkpoint.config import Config, block_count, number, transformers_takes
+from modelbuild.checkpoint.config import Config, block_count, transformers_takes, with_key_heads
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
@@ -44,14 +45,13 @@ def deepstack(name: str, config: Config) -> Values:
     return {f"{name}.n_deepstack_layers": encode_value("u32", len(indexes))}
 
 
-class Qwen3VL(Qwen3):
-    """(llama.cpp conversion/qwen3vl.py, Qwen3VLTextModel)"""
+class Seeing(Architecture):
+    """A mixin for the text part of both kinds, dense and with experts.
 
-    NAME = "qwen3vl"
-    ASKS = (*Qwen3.ASKS, "rope.dimension_sections")
-    CLASSES = ("Qwen3VLForConditionalGeneration",)
-    MODEL_TYPE = "qwen3_vl"
-    DEFAULTS = {}
+    TEXT_TYPE  the `model_type` of `text_config`
+    """
+
+    TEXT_TYPE: ClassVar[str]
 
     @classmethod
     def takes(cls, config: Config) -> bool:
@@ -59,21 +59,32 @@ class Qwen3VL(Qwen3):
 
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
-        return seeing(config, Qwen3VLText.MODEL_TYPE)
-
-    @property
-    def is_tied(self) -> bool:
-        """What the part of the text model says counts, false where it says nothing."""
-        return bool(text_part(self.config).get("tie_word_embeddings"))
+        return seeing(config, cls.TEXT_TYPE)
 
     def parameters(self, file_type: int) -> Values:
         check_sections(self.config)
         return super().parameters(file_type) | deepstack(self.NAME, self.config)
 
 
+class Qwen3VL(Seeing, Qwen3):
+    """(llama.cpp conversion/qwen3vl.py, Qwen3VLTextModel)"""
+
+    NAME = "qwen3vl"
+    ASKS = (*Qwen3.ASKS, "rope.dimension_sections")
+    CLASSES = ("Qwen3VLForConditionalGeneration",)
+    MODEL_TYPE = "qwen3_vl"
+    TEXT_TYPE = "qwen3_vl_text"
+    DEFAULTS = {}
+
+    @property
+    def is_tied(self) -> bool:
+        """What the part of the text model says counts, false where it says nothing."""
+        return bool(text_part(self.config).get("tie_word_embeddings"))
+
+
 class Qwen3VLText(Qwen3):
     CLASSES = ()
-    MODEL_TYPE = "qwen3_vl_text"
+    MODEL_TYPE = Qwen3VL.TEXT_TYPE
     DEFAULTS = {**Qwen3.DEFAULTS, "max_position_embeddings": 128000, "rope_theta": 5e6}
 
     @classmethod
@@ -83,6 +94,4 @@ class Qwen3VLText(Qwen3):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, Qwen3VLTextConfig)"""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return config
+        return with_key_heads(config)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from modelbuild.checkpoint.architectures._sections import check_sections, text_part
 from modelbuild.checkpoint.architectures.qwen3_moe import Qwen3Moe
-from modelbuild.checkpoint.architectures.qwen3_vl import deepstack, seeing
-from modelbuild.checkpoint.config import Config, number, transformers_takes
-from modelbuild.checkpoint.metadata import Values
+from modelbuild.checkpoint.architectures.qwen3_vl import Seeing
+from modelbuild.checkpoint.config import number
 from modelbuild.errors import Error
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Expression
@@ -17,26 +15,15 @@ from modelbuild.tensors.recipe import Expression
 _STACKED = (".mlp.experts.gate_up_proj", ".mlp.experts.down_proj")
 
 
-class Qwen3VLMoe(Qwen3Moe):
+class Qwen3VLMoe(Seeing, Qwen3Moe):
     """(llama.cpp conversion/qwen3vl.py, Qwen3VLMoeTextModel)"""
 
     NAME = "qwen3vlmoe"
     ASKS = (*Qwen3Moe.ASKS, "rope.dimension_sections")
     CLASSES = ("Qwen3VLMoeForConditionalGeneration",)
     MODEL_TYPE = "qwen3_vl_moe"
+    TEXT_TYPE = "qwen3_vl_moe_text"
     DEFAULTS = {}
-
-    @classmethod
-    def takes(cls, config: Config) -> bool:
-        return transformers_takes(text_part(config))
-
-    @classmethod
-    def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
-        return seeing(config, Qwen3VLMoeText.MODEL_TYPE)
-
-    def parameters(self, file_type: int) -> Values:
-        check_sections(self.config)
-        return super().parameters(file_type) | deepstack(self.NAME, self.config)
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
         """(Qwen3VLMoeTextModel.modify_tensors)
@@ -66,7 +53,7 @@ class Qwen3VLMoe(Qwen3Moe):
 
 class Qwen3VLMoeText(Qwen3Moe):
     CLASSES = ()
-    MODEL_TYPE = "qwen3_vl_moe_text"
+    MODEL_TYPE = Qwen3VLMoe.TEXT_TYPE
     DEFAULTS = {
         "vocab_size": 151936,
         "hidden_size": 2048,

@@ -6,7 +6,7 @@ from typing import Any
 
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, FEED_FORWARD, OUTPUT
-from modelbuild.checkpoint.config import number
+from modelbuild.checkpoint.config import with_heads
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS, NAMES
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
@@ -43,12 +43,7 @@ class SeedOss(Architecture):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, SeedOssConfig)"""
-        heads = number(config, "num_attention_heads")
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = heads
-        if config["head_dim"] is None:
-            config["head_dim"] = number(config, "hidden_size") // heads
-        return config
+        return with_heads(config)
 
     @property
     def tokenizer(self) -> Values:

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelbuild.checkpoint.architectures._loads import ATTENTION, EMBEDDING, FEED_FORWARD, OUTPUT
 from modelbuild.checkpoint.architectures.llama import Llama
-from modelbuild.checkpoint.config import Config, layer_types_fit, number, transformers_takes
+from modelbuild.checkpoint.config import Config, layer_types_fit, transformers_takes, with_key_heads
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.errors import Error
 
@@ -40,9 +40,7 @@ class SmolLM3(Llama):
     @classmethod
     def fill(cls, config: dict[str, Any]) -> dict[str, Any]:
         """(transformers, SmolLM3Config)"""
-        if config["num_key_value_heads"] is None:
-            config["num_key_value_heads"] = number(config, "num_attention_heads")
-        return config
+        return with_key_heads(config)
 
     def constants(self) -> Mapping[str, bytes]:
         """None. The converter would write factors of rotary frequencies, with which the runtime does not load the file."""

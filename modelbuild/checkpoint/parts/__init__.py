@@ -7,6 +7,8 @@ The file's name is the part's, which is also the kind of its layer. Each file de
     is_given(config, names) -> bool whether a checkpoint of these tensors has it
     lacking(config, gap) -> Error | None
                                     the warning about one of `reads` that has it not, if that is worth one; `gap`: missing files
+    lost(config, gap) -> Error | None
+                                    the error about the same, where files are missing that the part must have lain in
     convert(files, folder, outtype, pre, architecture) -> Converted
                                     `architecture` is the class that the checkpoint is read as, whatever config.json says
 """
@@ -48,6 +50,7 @@ class Part(Protocol):
     def reads(self, config: Config, /) -> bool: ...
     def is_given(self, config: Config, names: Collection[str], /) -> bool: ...
     def lacking(self, config: Config, gap: Gap | None, /) -> Error | None: ...
+    def lost(self, config: Config, gap: Gap, /) -> Error | None: ...
     def convert(
         self, files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None
     ) -> Converted: ...
@@ -74,6 +77,17 @@ def possible(config: Config) -> list[str]:
 
 def lacking(config: Config, tensors: Collection[str], gap: Gap | None = None) -> Iterator[Error]:
     """Warnings about the parts that a checkpoint of these tensors may have by its class, and has not; `gap`: which files are missing."""
-    for name in possible(config):
-        if not get(name).is_given(config, tensors) and (warning := get(name).lacking(config, gap)):
+    for part in _not_given(config, tensors):
+        if warning := part.lacking(config, gap):
             yield warning
+
+
+def lost(config: Config, tensors: Collection[str], gap: Gap | None) -> Iterator[Error]:
+    """Errors about the same parts, where the missing files must have held them."""
+    for part in _not_given(config, tensors) if gap else ():
+        if gap and (error := part.lost(config, gap)):
+            yield error
+
+
+def _not_given(config: Config, tensors: Collection[str]) -> Iterator[Part]:
+    return (part for part in map(get, possible(config)) if not part.is_given(config, tensors))

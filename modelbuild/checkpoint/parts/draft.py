@@ -30,16 +30,22 @@ def is_given(config: Config, names: Collection[str]) -> bool:
 
 def lacking(config: Config, gap: shards.Gap | None = None) -> Error | None:
     text = config.get("text_config")
-    declared = next((part.get("mtp_num_hidden_layers") for part in (text, config) if isinstance(part, dict)), None)
+    whole = {**config, **text} if isinstance(text, dict) else config
+    declared = next((key for key in ("mtp_num_hidden_layers", "num_nextn_predict_layers") if whole.get(key)), None)
     if not declared:
         return None
     warning = Error(
-        "config.json declares blocks for the prediction of several tokens (mtp_num_hidden_layers), but the checkpoint has none: "
+        f"config.json declares blocks for the prediction of several tokens ({declared}), but the checkpoint has none: "
         "the model is made without them",
         path="config.json",
         hint="this is usual after training; the model that it was trained from may have them",
     )
     return gap.doubted(warning) if gap else warning
+
+
+def lost(config: Config, gap: shards.Gap) -> Error | None:
+    """None: the model says the same without its blocks, and after training a checkpoint often lacks them for good."""
+    return None
 
 
 def convert(files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None = None) -> Converted:

@@ -37,13 +37,12 @@ def lacking(config: Config, gap: shards.Gap | None = None) -> Error:
 
     name = tower_class_of(config)
     if projectors.find(name).reads(config):
-        warning = Error(
+        return Error(
             f"'{name}' reads images, but this checkpoint has no tower for them: it becomes a model of text",
             path="config.json",
             hint='to give it those of the model that it was trained from: projector = "FILE"; '
             "if a model of text is wanted: projector = false",
         )
-        return gap.doubted(warning) if gap else warning
     vision = config.get("vision_config")
     kind = vision.get("model_type") if isinstance(vision, dict) else None
     return Error(
@@ -52,6 +51,18 @@ def lacking(config: Config, gap: shards.Gap | None = None) -> Error:
         hint='convert it with llama.cpp\'s own tools, and name the GGUF file: projector = "FILE"; '
         "if a model of text is wanted: projector = false",
     )
+
+
+def lost(config: Config, gap: shards.Gap) -> Error | None:
+    from modelbuild.checkpoint import projectors
+
+    name = tower_class_of(config)
+    if not projectors.find(name).reads(config):
+        return None
+    error = gap.explains(
+        Error(f"'{name}' reads images, but no weights file here contains its tower for them", path="config.json")
+    )
+    return error.replace(hint=f"{error.hint}; if a model of text is wanted: projector = false")
 
 
 def convert(files: Folder, /, folder: str, outtype: str, pre: str | None, architecture: str | None = None) -> Converted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from modelbuild.checkpoint.config import Config
+from modelbuild.checkpoint.projectors._loads import ATTENTION, FEED_FORWARD
 
 DEFAULTS: Config = {
     "hidden_size": 768,
@@ -37,7 +38,7 @@ def names(prefix: str) -> dict[str, str]:
     }
 
 
-LOADS = """
+LOADS = f"""
     v.patch_embd             patch patch 3 embd
     v.patch_embd.bias?       embd
     v.position_embd          embd positions
@@ -47,16 +48,5 @@ LOADS = """
     v.blk.N.ln1.bias?        embd
     v.blk.N.ln2              embd
     v.blk.N.ln2.bias?        embd
-    v.blk.N.attn_q           embd embd
-    v.blk.N.attn_q.bias?     embd
-    v.blk.N.attn_k           embd embd
-    v.blk.N.attn_k.bias?     embd
-    v.blk.N.attn_v           embd embd
-    v.blk.N.attn_v.bias?     embd
-    v.blk.N.attn_out         embd embd
-    v.blk.N.attn_out.bias?   embd
-    v.blk.N.ffn_up           embd ff
-    v.blk.N.ffn_up.bias?     ff
-    v.blk.N.ffn_down         ff embd
-    v.blk.N.ffn_down.bias?   embd
+    {ATTENTION} {FEED_FORWARD}
 """

@@ -6,10 +6,27 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 
 from modelbuild.checkpoint.projectors import Made, Projector
+from modelbuild.checkpoint.projectors._loads import MERGER
 from modelbuild.errors import Error
 from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.recipe import Expression
+
+NAMES = {
+    "visual.patch_embed.proj": "v.patch_embd",
+    "visual.blocks.N.norm1": "v.blk.N.ln1",
+    "visual.blocks.N.norm2": "v.blk.N.ln2",
+    "visual.blocks.N.attn.proj": "v.blk.N.attn_out",
+}
+
+LOADS = f"""
+    v.patch_embd             patch patch 3 embd
+    v.patch_embd.weight.1    patch patch 3 embd
+    v.post_ln                embd
+    v.blk.N.ln1              embd
+    v.blk.N.ln2              embd
+    {MERGER}
+"""
 
 
 class Visual(Projector):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import ClassVar
 
-from modelbuild.checkpoint.projectors import Made
+from modelbuild.checkpoint.projectors import Made, _visual
+from modelbuild.checkpoint.projectors._loads import ATTENTION, FEED_FORWARD
 from modelbuild.checkpoint.projectors._section import Writer
 from modelbuild.checkpoint.projectors._visual import Visual
 from modelbuild.errors import Error
@@ -14,36 +15,14 @@ from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.recipe import Expression
 
 _NAMES = {
-    "visual.patch_embed.proj": "v.patch_embd",
-    "visual.blocks.N.norm1": "v.blk.N.ln1",
-    "visual.blocks.N.norm2": "v.blk.N.ln2",
+    **_visual.NAMES,
     "visual.blocks.N.attn.q": "v.blk.N.attn_q",
     "visual.blocks.N.attn.k": "v.blk.N.attn_k",
     "visual.blocks.N.attn.v": "v.blk.N.attn_v",
-    "visual.blocks.N.attn.proj": "v.blk.N.attn_out",
     "visual.merger.ln_q": "v.post_ln",
     "visual.merger.mlp.0": "mm.0",
     "visual.merger.mlp.2": "mm.2",
 }
-_LOADS = """
-    v.patch_embd             patch patch 3 embd
-    v.patch_embd.weight.1    patch patch 3 embd
-    v.post_ln                embd
-    v.blk.N.ln1              embd
-    v.blk.N.ln2              embd
-    v.blk.N.attn_q           embd embd
-    v.blk.N.attn_q.bias?     embd
-    v.blk.N.attn_k           embd embd
-    v.blk.N.attn_k.bias?     embd
-    v.blk.N.attn_v           embd embd
-    v.blk.N.attn_v.bias?     embd
-    v.blk.N.attn_out         embd embd
-    v.blk.N.attn_out.bias?   embd
-    mm.0                     merged merged
-    mm.0.bias                merged
-    mm.2                     merged text
-    mm.2.bias                text
-"""
 
 
 class _Split(Visual):
@@ -93,7 +72,7 @@ class Qwen2VL(_Split):
         "visual.blocks.N.mlp.fc2": "v.blk.N.ffn_down",
     }
     LOADS = f"""
-        {_LOADS}
+        {_visual.LOADS} {ATTENTION}
         v.post_ln.bias?          embd
         v.blk.N.ln1.bias?        embd
         v.blk.N.ln2.bias?        embd
@@ -138,13 +117,9 @@ class Qwen25VL(_Split):
         "visual.blocks.N.mlp.down_proj": "v.blk.N.ffn_down",
     }
     LOADS = f"""
-        {_LOADS}
+        {_visual.LOADS} {ATTENTION} {FEED_FORWARD}
         v.blk.N.ffn_gate         embd ff
         v.blk.N.ffn_gate.bias?   ff
-        v.blk.N.ffn_up           embd ff
-        v.blk.N.ffn_up.bias?     ff
-        v.blk.N.ffn_down         ff embd
-        v.blk.N.ffn_down.bias?   embd
     """
 
     def write_windows(self, out: Writer) -> None:

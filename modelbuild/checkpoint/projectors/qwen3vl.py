@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import ClassVar
 
-from modelbuild.checkpoint.projectors import Made
+from modelbuild.checkpoint.projectors import Made, _visual
+from modelbuild.checkpoint.projectors._loads import FEED_FORWARD
 from modelbuild.checkpoint.projectors._section import Writer
 from modelbuild.checkpoint.projectors._visual import Visual
 from modelbuild.checkpoint.tables import Line, lines
@@ -28,41 +29,26 @@ class Qwen3VL(Visual):
     }
     TEXT = {"hidden_size": 4096, "rms_norm_eps": 1e-6}
     NAMES = {
-        "visual.patch_embed.proj": "v.patch_embd",
+        **_visual.NAMES,
         "visual.pos_embed": "v.position_embd",
-        "visual.blocks.N.norm1": "v.blk.N.ln1",
-        "visual.blocks.N.norm2": "v.blk.N.ln2",
         "visual.blocks.N.attn.qkv": "v.blk.N.attn_qkv",
-        "visual.blocks.N.attn.proj": "v.blk.N.attn_out",
         "visual.blocks.N.mlp.linear_fc1": "v.blk.N.ffn_up",
         "visual.blocks.N.mlp.linear_fc2": "v.blk.N.ffn_down",
         "visual.merger.norm": "v.post_ln",
         "visual.merger.linear_fc1": "mm.0",
         "visual.merger.linear_fc2": "mm.2",
     }
-    LOADS = """
-        v.patch_embd             patch patch 3 embd
-        v.patch_embd.weight.1    patch patch 3 embd
+    LOADS = f"""
+        {_visual.LOADS} {FEED_FORWARD}
         v.patch_embd.bias?       embd
         v.position_embd          embd positions
-        v.post_ln                embd
         v.post_ln.bias           embd
-        v.blk.N.ln1              embd
         v.blk.N.ln1.bias         embd
-        v.blk.N.ln2              embd
         v.blk.N.ln2.bias         embd
         v.blk.N.attn_qkv         embd 3*embd
         v.blk.N.attn_qkv.bias    3*embd
         v.blk.N.attn_out         embd embd
         v.blk.N.attn_out.bias?   embd
-        v.blk.N.ffn_up           embd ff
-        v.blk.N.ffn_up.bias?     ff
-        v.blk.N.ffn_down         ff embd
-        v.blk.N.ffn_down.bias?   embd
-        mm.0                     merged merged
-        mm.0.bias                merged
-        mm.2                     merged text
-        mm.2.bias                text
     """
 
     def of(self, name: str, x: Expression) -> Iterator[Made]:

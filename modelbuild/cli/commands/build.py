@@ -227,6 +227,11 @@ def _warn(call: Invocation, selection: Selection) -> None:
     session, report = call.session, call.report
     for warning in (*session.warnings, *naming.of_build(session, selection.named)):
         report.warning(warning)
+    if selection.wanted or any(output.exports for output in selection.outputs):
+        from modelbuild.session import exports
+
+        for line in exports.left_out(session, selection):
+            report.note_once(line)
     if other := left_out_by(session.file):
         report.note_once(f"{shown_path(other, here())} includes other parts, not this one")
     if report.verbose and (others := [each.label for each in session.broken if each not in selection.broken]):

@@ -22,6 +22,7 @@ from modelbuild.words import cut, listed, plural, size
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.checkpoint.ggufs import Told
     from modelbuild.engine.cache import LocalCache
     from modelbuild.ollama.manifest import Layer
     from modelbuild.session.compared import Compared, Difference, Held, Side, Tensors
@@ -106,7 +107,10 @@ def _text(found: Compared, width: int | None, *, every: bool) -> str:
     if found.equal:
         tensors = f"; {plural(found.tensors.equal, 'tensor')}" if found.tensors else ""
         return f"{found.before.title} and {found.after.title} are equal{tensors}"
-    rows = [[f"layer {each.kind}", f"{_layer(each.before)} -> {_layer(each.after)}", ""] for each in found.layers]
+    rows = []
+    for layer in found.layers:
+        before, after = map(_layer, (layer.before, layer.after), layer.told)
+        rows.append([f"layer {layer.kind}", f"{before} -> {after}", ""])
     blocks = []
     for each in found.values:
         if _is_long(each):
@@ -121,11 +125,11 @@ def _text(found: Compared, width: int | None, *, every: bool) -> str:
     return "\n\n".join(parts)
 
 
-def _layer(layer: Layer | None) -> str:
+def _layer(layer: Layer | None, told: Told) -> str:
     if layer is None:
         return "none"
     origin = f" from {layer.from_}" if layer.from_ else ""
-    return f"{size(layer.size)} {layer.digest[:19]}{origin}"
+    return " ".join([size(layer.size), *([told.words] if told.words else []), layer.digest[:19]]) + origin
 
 
 def _is_long(each: Difference) -> bool:

@@ -89,6 +89,8 @@ def run(call: Invocation, **given: Any) -> int:
     code = build.built(call, selection, build.Request(jobs=asked.jobs).options())
     if code == GOOD and selection.wanted:
         (export,) = exports.asked(call.session, selection)
+        for line in export.left_out():
+            call.report.note(line)
         said = export.said(shlex.quote(shown_path(path, here())))
         if said and not call.report.as_json:
             call.report.note(said)

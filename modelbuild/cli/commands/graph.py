@@ -126,6 +126,8 @@ def _label(key: str, lineage: Lineage, root: str) -> str:
 
 
 def _steps(graph: Graph, root: str) -> Iterator[str]:
+    from modelbuild.session import shown_inputs
+
     told: set[str] = set()
 
     def tree(name: str, indent: str) -> Iterator[str]:
@@ -135,13 +137,13 @@ def _steps(graph: Graph, root: str) -> Iterator[str]:
             return
         told.add(name)
         seen: set[str] = set()
-        for _, ref in graph.steps[name].inputs:
-            if isinstance(ref, Source):
-                if os.path.exists(ref.path):
-                    yield f"{indent}  {shown_path(ref.path, root)}"
-            elif ref not in seen:
-                seen.add(ref)
-                yield from tree(ref, indent + "  ")
+        for each in shown_inputs.of(graph.steps[name]):
+            if isinstance(each.ref, Source):
+                if os.path.exists(each.ref.path):
+                    yield f"{indent}  {each.label(shown_path(each.ref.path, root))}"
+            elif each.ref not in seen:
+                seen.add(each.ref)
+                yield from tree(each.ref, indent + "  ")
 
     for output in graph.outputs:
         yield ", ".join(displayed(name) for name in output.names)
@@ -168,17 +170,21 @@ def _nodes_of_models(graph: Graph, root: str, lineage: Lineage) -> Iterator[Node
 
 def _nodes_of_steps(graph: Graph, root: str) -> Iterator[Node]:
     """Arrows point from what is read to what is made of it: files first, then steps, then models."""
-    there = {source.path for source in graph.sources() if os.path.exists(source.path)}
+    from modelbuild.session import shown_inputs
+
+    labels: dict[str, str] = {}
     readers: dict[tuple[str, str], dict[tuple[str, str], None]] = {}
     for step in graph.steps.values():
-        for _, ref in step.inputs:
-            key = ("file", ref.path) if isinstance(ref, Source) else ("step", ref)
+        for each in shown_inputs.of(step):
+            key = ("file", each.ref.path) if isinstance(each.ref, Source) else ("step", each.ref)
             readers.setdefault(key, {})[("step", step.name)] = None
+            if isinstance(each.ref, Source) and (each.others or each.ref.path not in labels):
+                labels[each.ref.path] = each.label(shown_path(each.ref.path, root))
     for output in graph.outputs:
         readers.setdefault(("step", output.manifest), {})[("name", output.label)] = None
-    for source in graph.sources():
-        if source.path in there:
-            yield Node("file", source.path, shown_path(source.path, root), list(readers["file", source.path]))
+    for path, label in labels.items():
+        if os.path.exists(path):
+            yield Node("file", path, label, list(readers["file", path]))
     for step in graph.steps.values():
         yield Node("step", step.name, step.name, list(readers.get(("step", step.name), ())))
     for output in graph.outputs:

@@ -2,6 +2,7 @@
 
 BUILT is 'yes', 'no', 'changed' if a build would change the model, 'not pulled' if a build pulls its base first, or
 'broken' if it cannot be built as it is declared.
+Where models have gates, GATE is 'passed', 'fell short' or 'not measured'.
 --json prints an array; manifest, model blob and size are those of the model as it is built now. --installed lists
 the models folder instead, whoever wrote it, and says what is wrong in it; targets are then names or globs.
 """
@@ -56,15 +57,17 @@ def run(call: Invocation, targets: Sequence[str] = (), installed: bool = False) 
     if call.report.as_json:
         call.report.data(rows)
     elif rows:
+        gated = any(row["gate"] for row in rows)
         head = [
             Column("NAME", wrap=True),
             Column("MODEL", drop=1),
             Column("TYPE", wrap=True),
             Column("SIZE", right=True, drop=3),
             Column("FROM", wrap=True, drop=2),
+            *([Column("GATE", drop=4)] if gated else []),
             Column("BUILT"),
         ]
-        call.report.result(table(head, [_cells(row) for row in rows], call.report.width))
+        call.report.result(table(head, [_cells(row, gated) for row in rows], call.report.width))
     elif not selection.broken:
         call.report.note(selection.empty().what)
     call.report.errors(told(wrong(selection.broken)), told=True)
@@ -72,9 +75,10 @@ def run(call: Invocation, targets: Sequence[str] = (), installed: bool = False) 
 
 
 def _entry(session: Session, output: Output, variant: Variant, standing: Standing) -> dict[str, Any]:
-    from modelbuild.session import state, variants
+    from modelbuild.session import gates, state, variants
 
     found = session.models.library.served(output.names[0])
+    gate = gates.verdict(session, output, standing)
     return {
         "name": displayed(output.names[0]),
         "model": variant.model,
@@ -85,6 +89,7 @@ def _entry(session: Session, output: Output, variant: Variant, standing: Standin
         "from": ", ".join(map(session.project.address, variant.froms)),
         "label": output.label,
         "names": [displayed(name) for name in output.names],
+        "gate": gate.data() if gate else None,
         "built": state.state(session, output, standing),
     }
 
@@ -103,15 +108,17 @@ def _broken(session: Session, broken: Broken, variant: Variant | None) -> dict[s
         "from": ", ".join(map(session.project.address, variant.froms)) if variant else None,
         "label": broken.label,
         "names": [name.display() for name in names],
+        "gate": None,
         "built": "broken" if broken.wanted is None else "not pulled",
         "error": "\n\n".join(map(str, broken.errors)),
     }
 
 
-def _cells(row: dict[str, Any]) -> list[str]:
+def _cells(row: dict[str, Any], gated: bool) -> list[str]:
     names = [Name.parse(name).path() for name in row["names"]]
     # TYPE is that of the model to come, whose size only a build or `check` can tell.
     is_known = row["size_bytes"] is not None and row["built"] != "changed"
     bytes_ = size(row["size_bytes"]) if is_known else "-"
     name = titled(names) if names else row["name"]
-    return [name, row["model"], row["ftype"] or "-", bytes_, row["from"] or "-", row["built"]]
+    gate = [row["gate"]["verdict"] if row["gate"] else "-"] if gated else []
+    return [name, row["model"], row["ftype"] or "-", bytes_, row["from"] or "-", *gate, row["built"]]

@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelbuild.checkpoint import ggufs
 from modelbuild.cli import one_installed
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.one_target import one
@@ -21,6 +22,7 @@ from modelbuild.cli.tables import laid_out
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error
 from modelbuild.ollama import modelfile
+from modelbuild.ollama.manifest import BESIDE
 from modelbuild.ollama.name import displayed
 from modelbuild.words import cut, listed, plural, size
 
@@ -103,7 +105,7 @@ class _Shown:
     """Everything that is shown of a variant, gathered once for all forms."""
 
     def __init__(self, session: Session, output: Output, standing: Standing | None = None) -> None:
-        from modelbuild.session import state, variants
+        from modelbuild.session import gates, state, variants
         from modelbuild.session.provenance import Provenance
 
         self.output = output
@@ -116,6 +118,7 @@ class _Shown:
         # What stands in the models folder says nothing of what a build would change.
         self.ftype = variants.ftype(session, output, self.served if self.state != "changed" else None)
         self.remarks = session.remarks([output])
+        self.gate = gates.verdict(session, output, standing)
         self.adapters: Sequence[Applied] = ()
         if self.provenance.variant.adapters or any(layer.kind == "adapter" for layer in self.provenance.layers):
             from modelbuild.session import applied
@@ -138,6 +141,8 @@ class _Shown:
         rows = []
         for layer in self.provenance.layers:
             made = self.made.get(layer.step.name)
+            path = self.blob_path(layer.step.name) if layer.media_type in BESIDE else None
+            told = ggufs.told(path) if path else ggufs.Told()
             rows.append(
                 {
                     "kind": layer.kind,
@@ -145,6 +150,7 @@ class _Shown:
                     "size": made.size if made else None,
                     "from": layer.origin or None,
                     "step": layer.step.name,
+                    **({"type": told.type, "projector_types": list(told.projectors)} if told.words else {}),
                 }
             )
         return rows
@@ -162,6 +168,7 @@ class _Shown:
             "parameters": _plain(found.parameters()),
             "mix": _plain(found.mix()),
             "metadata": _plain(found.metadata()),
+            "gate": self.gate.data() if self.gate else None,
             "adapters": [each._asdict() for each in self.adapters],
             "layers": self.layer_rows(),
             "path": self.model_path(),
@@ -191,13 +198,16 @@ class _Shown:
             for name, each in provenance.parameters().items()
         ]
         rows += [_row(f"metadata {key}", each) for key, each in provenance.metadata().items()]
+        if self.gate:
+            rows.append(["gate", f"divergence at most {self.gate.kld:g}: {self.gate.short}", provenance.gate_place()])
         for adapter in self.adapters:
             rows += _adapter_rows(adapter)
         for layer in self.layer_rows():
             digest = layer["digest"] or "(not built)"
             bytes_ = f"  {size(layer['size'])}" if layer["size"] is not None else ""
+            told = "".join(f"  {word}" for word in (layer.get("type"), *layer.get("projector_types", ())) if word)
             origin = f"  from {layer['from']}" if layer["from"] else ""
-            rows.append([f"layer {layer['kind']}", digest + bytes_ + origin, ""])
+            rows.append([f"layer {layer['kind']}", digest + bytes_ + told + origin, ""])
         if path := self.model_path():
             rows.append(["file", path, ""])
         rows += [["output", path, ""] for path, _ in self.output.files]

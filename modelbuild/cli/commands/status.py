@@ -1,11 +1,12 @@
 """Say how the project stands, in short.
 
 Counts the models that are built, and names those that a build would change, those that are not built, not pulled or
-broken, and what is no longer declared. No weights are read.
+broken, those that fell short of their gates, and what is no longer declared. No weights are read.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,10 @@ def _lines(found: Overview) -> Iterator[str]:
         yield from _some(word, [displayed(output.names[0]) for output in outputs])
     yield from _some("not pulled", [f"{each.label}: {each.wanted.name}" for each in found.awaited if each.wanted])
     yield from _some("broken", [f"{each.label}: {_why(each)}" for each in found.broken])
+    yield from _some("fell short", [f"{label}: {each.said}" for label, each in found.gates.items() if each.said])
+    counted = Counter(each.word for each in found.gates.values())
+    if told := [f"{counted[word]:,} {word}" for word in ("passed", "fell short", "not measured") if counted[word]]:
+        yield f"{'gates':<{WORD}}{', '.join(told)}"
     names, files = found.stale
     yield from _some("undeclared", [*map(displayed, names), *(shown_path(path, here()) for path in files)])
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from math import lcm
 from typing import TYPE_CHECKING
 
 from modelbuild.tensors.lazy import np
+from modelbuild.tensors.operations import _nibbles
 from modelbuild.tensors.recipe import Expression
 
 if TYPE_CHECKING:
@@ -27,30 +27,20 @@ def mxfp4(blocks: Expression, scales: Expression) -> Expression:
 
 
 def unit(x: Expression) -> int:
-    blocks, scales = x.operands
-    return lcm(2 * blocks.unit, 32 * scales.unit)
+    return _nibbles.unit(x, 32)
 
 
 def footprint(x: Expression, first: int, count: int) -> int:
-    blocks, scales = x.operands
-    nibbles = count
-    return nibbles + blocks.footprint(first // 2, count // 2) + scales.footprint(first // 32, count // 32)
+    return _nibbles.footprint(x, first, count, 32)
 
 
 def evaluate(x: Expression, reader: Reader, name: str, first: int, count: int) -> Buffer:
-    blocks, scales = x.operands
-    source = reader.evaluate(blocks, name + "/blocks", first // 2, count // 2)
-    exponents = reader.evaluate(scales, name + "/scales", first // 32, count // 32)
+    source, exponents = _nibbles.operands(x, reader, name, first, count, 32)
     out = reader.buffer(x.bytes_of(count))
     packed = np.frombuffer(out, np.uint8).reshape(-1, 17)
     packed[:, 0] = np.frombuffer(exponents, np.uint8)
-    # Eight bytes at a time: elements 0 to 15 lie in the first eight, 16 to 31 in the last eight.
-    low, high = np.frombuffer(source, "<u8").reshape(-1, 2).T
-    nibbles = np.uint64(0x0F0F0F0F0F0F0F0F)
-    even = low & nibbles | (high & nibbles) << np.uint64(4)
-    odd = low >> np.uint64(4) & nibbles | high & ~nibbles
-    packed[:, 1::2] = even.astype("<u8").view(np.uint8).reshape(-1, 8)
-    packed[:, 2::2] = odd.astype("<u8").view(np.uint8).reshape(-1, 8)
+    # Elements 0 to 15 lie in the first eight bytes, 16 to 31 in the last eight.
+    packed[:, 1::2], packed[:, 2::2] = _nibbles.halves(source, 8)
     reader.give_back(source)
     reader.give_back(exponents)
     return out

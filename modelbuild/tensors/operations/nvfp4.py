@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from math import lcm
 from typing import TYPE_CHECKING
 
 from modelbuild.tensors.lazy import np
+from modelbuild.tensors.operations import _nibbles
 from modelbuild.tensors.recipe import Expression
 
 if TYPE_CHECKING:
@@ -31,31 +31,21 @@ def nvfp4(blocks: Expression, scales: Expression) -> Expression:
 
 
 def unit(x: Expression) -> int:
-    blocks, scales = x.operands
-    return lcm(2 * blocks.unit, 16 * scales.unit)
+    return _nibbles.unit(x, 16)
 
 
 def footprint(x: Expression, first: int, count: int) -> int:
-    blocks, scales = x.operands
-    nibbles = count
-    return nibbles + blocks.footprint(first // 2, count // 2) + scales.footprint(first // 16, count // 16)
+    return _nibbles.footprint(x, first, count, 16)
 
 
 def evaluate(x: Expression, reader: Reader, name: str, first: int, count: int) -> Buffer:
-    blocks, scales = x.operands
-    source = reader.evaluate(blocks, name + "/blocks", first // 2, count // 2)
-    factors = reader.evaluate(scales, name + "/scales", first // 16, count // 16)
+    source, factors = _nibbles.operands(x, reader, name, first, count, 16)
     out = reader.buffer(x.bytes_of(count))
     packed = np.frombuffer(out, np.uint8).reshape(-1, 36)
     packed[:, :4] = np.frombuffer(factors, np.uint8).reshape(-1, 4) & 0x7F
-    # Four bytes at a time: of each sixteen elements, 0 to 7 lie in the first four, 8 to 15 in the last four.
-    words = np.frombuffer(source, "<u4").reshape(-1, 4, 2)
-    low, high = words[:, :, 0], words[:, :, 1]
-    nibbles = np.uint32(0x0F0F0F0F)
-    even = low & nibbles | (high & nibbles) << np.uint32(4)
-    odd = low >> np.uint32(4) & nibbles | high & ~nibbles
-    packed[:, 4::2] = even.astype("<u4").view(np.uint8).reshape(-1, 16)
-    packed[:, 5::2] = odd.astype("<u4").view(np.uint8).reshape(-1, 16)
+    # Of each sixteen elements, 0 to 7 lie in the first four bytes, 8 to 15 in the last four.
+    even, odd = _nibbles.halves(source, 4)
+    packed[:, 4::2], packed[:, 5::2] = even.reshape(-1, 16), odd.reshape(-1, 16)
     reader.give_back(source)
     reader.give_back(factors)
     return out

@@ -193,7 +193,10 @@ def test_a_config_is_json_with_whatever_else_transformers_writes(tmp_path: Path)
 def test_mistrals_own_tokenizer_is_not_read_alone(tmp_path: Path) -> None:
     folder = checkpoints.write(tmp_path / "m")
     (folder / "tekken.json").write_text("{}")
-    with pytest.raises(Error, match="is Mistral's own tokenizer, which is not supported without a tokenizer.json"):
+    with pytest.raises(
+        Error, match="is Mistral's own tokenizer, which is not supported without a tokenizer.json"
+    ) as caught:
         recipes.converted(folder)
+    assert caught.value.hint and "copy tokenizer.json" in caught.value.hint and "mistral-common" in caught.value.hint
     (folder / "tokenizer.json").write_text("{}")
     recipes.converted(folder)
