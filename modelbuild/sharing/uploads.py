@@ -142,7 +142,7 @@ class Uploads:
         return True
 
     def send_blob(self, result: ActionResult, path: str | None = None) -> None:
-        """Send a blob that is not there yet: an artifact, or the file at `path`. Raises Lost, OSError, and Damaged if it is not what it was."""
+        """Send a blob that is not there yet: an artifact, or the file at `path`. Raises Lost, OSError, Damaged if it is another one."""
         artifact, size = result
         with self._store.open(artifact) if path is None else open_plain(path, buffering=0) as file:
             if os.fstat(file.fileno()).st_size != size:
