@@ -29,6 +29,9 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
+IDLE = 10
+"""Seconds for which idle processes are watched."""
+
 QUANTS = ("q4_K_M", "q5_K_M", "q6_K", "q8_0")
 
 
@@ -56,6 +59,10 @@ def overhead(count: int, workers: int, rounds: int) -> None:
         machines = Machines(Path(name) / "machines", workers)
         pids = [os.getpid(), machines.scheduler.pid, *(each.pid for each in machines.workers.values())]
         try:
+            # What scheduler and workers take of the processors while they wait is no action's.
+            before = sum(map(busy, pids))
+            time.sleep(IDLE)
+            idle = (sum(map(busy, pids)) - before) / IDLE
             for number in range(rounds + 1):
                 for side in found:
                     root = Path(name) / f"{side}{number}"
@@ -73,7 +80,8 @@ def overhead(count: int, workers: int, rounds: int) -> None:
                     ]
                     begun, before = time.perf_counter(), sum(map(busy, pids))
                     code = main([*words, *(["--executor", machines.url] if side == "cluster" else [])])
-                    found[side].append((time.perf_counter() - begun, sum(map(busy, pids)) - before))
+                    took = time.perf_counter() - begun
+                    found[side].append((took, sum(map(busy, pids)) - before - idle * took))
                     assert code == 0
         finally:
             machines.end()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from modelbuild.digest import sha256
-from modelbuild.engine.action import Made
+from modelbuild.engine.action import ActionResult, Made
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
 from modelbuild.files import open_plain
@@ -130,7 +130,7 @@ class Uploads:
         if result.size <= SMALL:
             data = self._store.read(result.artifact)
         else:
-            self.give(result.artifact, result.size)
+            self.send_blob(result)
         if made.tensors:
             spelled = encode_index(made.tensors)
             index = sha256(spelled)
@@ -141,8 +141,9 @@ class Uploads:
             self._parts(action, made)
         return True
 
-    def give(self, artifact: str, size: int, path: str | None = None) -> None:
-        """Send a file now: an artifact of the store, or what lies at a path. Raises Lost, Damaged, OSError."""
+    def send_blob(self, result: ActionResult, path: str | None = None) -> None:
+        """Send a blob that is not there yet: an artifact, or the file at `path`. Raises Lost, OSError, Damaged if it is another one."""
+        artifact, size = result
         with self._store.open(artifact) if path is None else open_plain(path, buffering=0) as file:
             if os.fstat(file.fileno()).st_size != size:
                 raise Damaged(artifact)

@@ -320,18 +320,18 @@ class Submitting:
                 weights = files[artifact]
                 try:
                     with self._lending:
-                        self._cache.uploads.give(artifact, weights.file.size, weights.path)
+                        self._cache.uploads.send_blob(weights.file, weights.path)
                 except Damaged:
                     self._sources.forget(weights.path)
                     raise changed(weights.path) from None
         for each in (*task.artifacts, *(known.table for known in task.weights)):
             if each.artifact in missing:
                 self._cache.uploads.doubt(each.artifact)
-                self._cache.uploads.give(*each)
+                self._cache.uploads.send_blob(each)
 
     def _give_once(self, result: ActionResult) -> None:
         if result.artifact not in self._given:
-            self._cache.uploads.give(*result)
+            self._cache.uploads.send_blob(result)
             self._given.add(result.artifact)
 
 

@@ -69,7 +69,7 @@ def test_what_could_not_be_shared_is_shared_later_and_not_made_again(shop: Works
 def test_a_damaged_input_is_fetched_once_more(shop: Workshop) -> None:
     data = Recipe(ARCHITECTURE, []).encode()
     recipe = shop.store.put(data)
-    shop.cache.uploads.give(*recipe)
+    shop.cache.uploads.send_blob(recipe)
     path = Path(str(shop.store.path(recipe.artifact)))
     path.write_bytes(data[:-1] + b"?")
     asked = Action("layer", 1, "{}", (("recipe", recipe.artifact),))
