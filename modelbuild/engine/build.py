@@ -318,16 +318,10 @@ class Build:
             return
         if changed:
             self._changed.append(output)
+        manifest = self.results[output.manifest].artifact
         for name in output.names:
-            self._report(
-                {
-                    "event": "variant",
-                    "name": name,
-                    "label": output.label,
-                    "manifest": self.results[output.manifest].artifact,
-                    "changed": changed,
-                }
-            )
+            told = {"event": "variant", "name": name, "label": output.label, "manifest": manifest, "changed": changed}
+            self._report(told)
 
     def _unpublished(self, output: Output, error: Error) -> None:
         names = list(output.names)

@@ -42,12 +42,7 @@ def parameters() -> list[click.Parameter]:
 
     return [
         targets(),
-        click.Option(
-            ["-j", "--jobs"],
-            type=Count(),
-            metavar="N",
-            help="Run N steps at once; default: all cores.",
-        ),
+        click.Option(["-j", "--jobs"], type=Count(), metavar="N", help="Run N steps at once; default: all cores."),
         click.Option(
             ["-k", "--keep-going"],
             is_flag=True,
