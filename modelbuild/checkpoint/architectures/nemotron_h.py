@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
-from modelbuild.checkpoint.architectures import Architecture, _mamba2
+from modelbuild.checkpoint.architectures import Architecture, _mamba2, _mtp
 from modelbuild.checkpoint.architectures._experts import stacked
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
 from modelbuild.checkpoint.architectures._mamba2 import Mamba2, mamba_number
-from modelbuild.checkpoint.architectures._mtp import LOADS as NEXTN
-from modelbuild.checkpoint.architectures._mtp import NAMES as JOINING
 from modelbuild.checkpoint.architectures._mtp import Mtp
 from modelbuild.checkpoint.architectures.granite import Granite
 from modelbuild.checkpoint.architectures.granitemoehybrid import CONTEXT
@@ -191,7 +189,7 @@ class NemotronHMoe(Mtp, NemotronH):
     NAME = "nemotron_h_moe"
     MODEL_TYPE = ""
     LOADS = f"""
-        {EMBEDDING} {OUTPUT} {_mamba2.MIXER} {_ATTENTION} {NEXTN}
+        {EMBEDDING} {OUTPUT} {_mamba2.MIXER} {_ATTENTION} {_mtp.LOADS}
         blk.N.attn_norm                   embd
         nextn blk.N.post_attention_norm   embd
         forward blk.N.ffn_gate_inp        embd experts
@@ -204,22 +202,18 @@ class NemotronHMoe(Mtp, NemotronH):
         forward blk.N.ffn_up_shexp        embd ff_shexp
     """
     SHAPES = f"""
-        {NemotronH.SHAPES}
+        {NemotronH.SHAPES} {_mtp.SHAPES}
         blk.N.exp_probs_b.bias    experts
         blk.N.ffn_latent_down     embd latent
         blk.N.ffn_latent_up       latent embd
         blk.N.ffn_down_exps       ff_exp latent experts
         blk.N.ffn_up_exps         latent ff_exp experts
-        blk.N.nextn.eh_proj       2*embd embd
-        blk.N.nextn.enorm         embd
-        blk.N.nextn.hnorm         embd
-        blk.N.nextn.shared_head_norm  embd
     """
     MTP = True
     KEY = "num_nextn_predict_layers"
     NAMES = {
         **{stem: known for stem, known in NemotronH.NAMES.items() if ".ffn_" not in known},
-        **JOINING,
+        **_mtp.NAMES,
         "layers.N.post_norm": "blk.N.post_attention_norm",
         "layers.N.mixer.gate": "blk.N.ffn_gate_inp",
         "layers.N.mixer.fc1_latent_proj": "blk.N.ffn_latent_down",

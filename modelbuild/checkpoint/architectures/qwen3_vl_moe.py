@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from modelbuild.checkpoint.architectures._deepstack import Seeing
 from modelbuild.checkpoint.architectures.qwen3_moe import Qwen3Moe
-from modelbuild.checkpoint.architectures.qwen3_vl import Seeing
 from modelbuild.checkpoint.config import number
 from modelbuild.errors import Error
 from modelbuild.tensors.operations.transpose import transpose
