@@ -251,7 +251,7 @@ def reflink(source: int, target: int) -> bool:
 
 def cloned(source: str, descriptor: int) -> bool:
     """Whether a file is now one that shares the blocks of another; False where the file system cannot, or the other cannot be read."""
-    with suppress(OSError), open(source, "rb") as file:
+    with contextlib.suppress(OSError), open(source, "rb") as file:
         return reflink(file.fileno(), descriptor)
     return False
 
