@@ -249,6 +249,13 @@ def reflink(source: int, target: int) -> bool:
     return True
 
 
+def cloned(source: str, descriptor: int) -> bool:
+    """Whether a file is now one that shares the blocks of another; False where the file system cannot, or the other cannot be read."""
+    with contextlib.suppress(OSError), open(source, "rb") as file:
+        return reflink(file.fileno(), descriptor)
+    return False
+
+
 def remove_temporary(path: str) -> None:
     """Remove a temporary file that nobody cares for any more. Never raises."""
     for name in (path, path + _LINK):

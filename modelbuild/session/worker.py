@@ -24,7 +24,7 @@ from modelbuild.engine.sources import Sources, changed, unreadable
 from modelbuild.engine.store import Damaged
 from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
-from modelbuild.files import UNFINISHED, Temporary, clear_temporaries, free, reason, reflink
+from modelbuild.files import UNFINISHED, Temporary, clear_temporaries, cloned, free, reason
 from modelbuild.publish.writable import named
 from modelbuild.session.leaves import Leaves, at_hand
 from modelbuild.session.settings import cache_limit
@@ -238,15 +238,15 @@ class Inputs:
         done = 0
         memory = direct.BUFFERS * direct.BUFFER + digests.CHUNK
         with worker.budget.share(memory, memory), worker.store.temporary(worker.scratch()) as file:
-            cloned = (link and file.link(source.path)) or _clone(source.path, file.fileno())
+            shared = (link and file.link(source.path)) or cloned(source.path, file.fileno())
             try:
                 running = _running(source)
             except Error:  # it could be read when the build began
                 raise self._changed(source.path) from None
             # A clone is what will be published, whatever is written to the source meanwhile.
             with (
-                open(file.path if cloned else source.path, "rb", buffering=0) as original,
-                direct.Growing(file.fileno()) if not cloned else nullcontext() as growing,
+                open(file.path if shared else source.path, "rb", buffering=0) as original,
+                direct.Growing(file.fileno()) if not shared else nullcontext() as growing,
             ):
                 size = os.fstat(original.fileno()).st_size
                 if growing:
@@ -266,7 +266,7 @@ class Inputs:
                 raise self._changed(source.path)
             result = ActionResult("sha256:" + sha.hexdigest(), done)
             worker.store.adopt(file.path, result.artifact, worker.scratch())
-        return Made(result, written=0 if cloned else done)
+        return Made(result, written=0 if shared else done)
 
     def values(self, x: Expression) -> bytes:
         """The bytes of a tensor of the weights files among the sources, or of what is made of them."""
@@ -390,11 +390,3 @@ def _running(source: Source) -> digests.Xxh3 | RunningDigest:
     if not source.is_weights:
         return digests.Xxh3()
     return formats.get(source.form).running(source.path)
-
-
-def _clone(source: str, descriptor: int) -> bool:
-    try:
-        with open(source, "rb") as file:
-            return reflink(file.fileno(), descriptor)
-    except OSError:
-        return False

@@ -28,7 +28,7 @@ def change(folder: Path, **values: object) -> recipes.Folder:
 
 def test_a_look_makes_the_same_recipe(folder: Path) -> None:
     made, (warning,) = convert.look(ASKED, recipes.Folder(folder))
-    assert made == convert.run(ASKED, recipes.Folder(folder))
+    assert made.encode() == convert.run(ASKED, recipes.Folder(folder))
     assert (warning.input, warning.what.partition(":")[0]) == ("tokenizer_config.json", "is missing")
 
 
