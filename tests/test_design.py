@@ -20,6 +20,7 @@ ELSEWHERE = {
     **dict.fromkeys(("steps.tool", "steps.whole"), "e2e/test_tools.py"),
     "tools": "tools/test_tools.py",
     "tools.*": "tools/test_tools.py",
+    "cli.profiled": "e2e/test_profile.py",
     "cli.pages._page": "cli/pages/test_graph.py",
     "plan.dividing": "plan/test_parts.py",
     "plan.planner": "plan/test_plan.py",
