@@ -112,7 +112,7 @@ def blob(folder: Path) -> None:
             # As what a build has made: a build that sends what another one made hashes it first.
             own.store.adopt(str(temporary), result.artifact, None)
             begun = time.perf_counter()
-            own.uploads.send_blob(result)
+            own.uploads.give(*result)
             times["sent"].append(time.perf_counter() - begun)
             times["curl fetches"].append(curl("-o", str(folder / "fetched"), f"{url}/curl"))
             (folder / "fetched").unlink()

@@ -14,9 +14,10 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import IO, NamedTuple
+from typing import IO
 
 from modelbuild.errors import Stopped
+from modelbuild.tuples import NamedTuple
 
 LOG_LIMIT = 16 << 20
 """Bytes of a log that are kept from its beginning, and as many again of its end at most."""

@@ -267,8 +267,11 @@ def abandoned(folder: str, mark: str) -> Iterator[os.DirEntry[str]]:
     """The files of a folder whose names begin with `mark` and that nobody writes, each locked while it is looked at. Never raises."""
     import fcntl
 
+    with contextlib.suppress(OSError):
+        # The store has a file for each artifact, and a build of one looks through all of their names: mostly there is none of these.
+        if f"\0{mark}" not in "\0".join(["", *os.listdir(folder)]):
+            return
     with contextlib.suppress(OSError), os.scandir(folder) as scan:
-        # The store has a file for each artifact, and a build of one looks through all of their names.
         for entry in [entry for entry in scan if entry.name.startswith(mark)]:
             with contextlib.suppress(OSError):
                 if entry.is_file(follow_symlinks=False):

@@ -6,7 +6,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+
+from modelbuild.tuples import NamedTuple
 
 SCANNED = 10_000
 """Names of one folder that are looked at."""

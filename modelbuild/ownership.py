@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import NamedTuple
+
+from modelbuild.tuples import NamedTuple
 
 FOLDER_BITS = 0o2775
 """The bits of its parent's mode that a new folder gets."""

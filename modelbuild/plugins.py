@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint

@@ -124,6 +124,9 @@ class Files:
         assert role == "recipe"
         return self._base.encode()
 
+    def recipe(self, role: str) -> Recipe:
+        return Recipe.decode(self.artifact(role))
+
     def file(self, role: str) -> bytes | None:
         path = self._folder / role
         return path.read_bytes() if path.is_file() else None

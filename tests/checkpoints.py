@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,12 @@ def encode(floats: np.ndarray[Any, np.dtype[np.float32]], dtype: str) -> bytes:
     return floats.astype({"f32": np.float32, "f16": np.float16}[dtype]).tobytes()
 
 
+@lru_cache(256)
+def _encoded(count: int, seed: int, dtype: str) -> bytes:
+    """Most tests write the same few checkpoints."""
+    return encode(values(count, seed), dtype)
+
+
 def tensors(
     config: Mapping[str, Any], dtype: str, *, tied: bool = False
 ) -> dict[str, tuple[str, tuple[int, ...], bytes]]:
@@ -89,7 +96,7 @@ def tensors(
             shapes[f"{stem}{name}.weight"] = (rows, columns)
         shapes[f"{stem}input_layernorm.weight"] = shapes[f"{stem}post_attention_layernorm.weight"] = (hidden,)
     return {
-        name: (SAFETENSORS_NAMES[dtype], shape, encode(values(int(np.prod(shape)), seed), dtype))
+        name: (SAFETENSORS_NAMES[dtype], shape, _encoded(int(np.prod(shape)), seed, dtype))
         for seed, (name, shape) in enumerate(sorted(shapes.items()))
     }
 

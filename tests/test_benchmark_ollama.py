@@ -81,6 +81,7 @@ def stand(tmp_path: Path) -> Stand:
     return Stand(tmp_path)
 
 
+@pytest.mark.peer
 def test_both_sides_run_in_turn_and_are_compared(stand: Stand) -> None:
     stand.put()
     run = stand.run()
@@ -118,6 +119,7 @@ def test_from_a_gguf_the_bytes_are_compared(stand: Stand) -> None:
     assert run.stdout.endswith("  same bytes: False\n")
     source = re.search(r", from (.+)\n", run.stdout)
     assert source and Path(source[1]).read_bytes()[:4] == b"GGUF"
+    assert_servers_are_their_own_and_have_ended(stand)
 
 
 def test_a_create_that_fails_ends_with_what_it_said(stand: Stand) -> None:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 
 import pytest
 
-from tests.test_imports import sources
+from tests.test_imports import parsed, sources
 
 LINES = 400
 """Of a module."""
@@ -32,7 +33,7 @@ def larger(module: str, text: str) -> Iterator[tuple[str, str]]:
     name = module.removeprefix("modelbuild").removeprefix(".")
     if (lines := len(text.splitlines())) > LINES:
         yield name, f"{lines} lines"
-    for path, node in _functions(ast.parse(text)):
+    for path, node in _functions(parsed(text)):
         first = min(part.lineno for part in (node, *node.decorator_list))
         lines = (node.end_lineno or first) - first + 1
         arguments = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)
@@ -53,6 +54,7 @@ def _functions(tree: ast.AST, inside: str = "") -> Iterator[tuple[str, ast.Funct
         yield from _functions(node, below)
 
 
+@cache
 def found() -> list[tuple[str, str]]:
     return [each for module, text in sources().items() for each in larger(module, text)]
 

@@ -11,7 +11,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-import modelbuild
+from tests.test_imports import parsed, sources
 
 ROOT = Path(__file__).parents[1]
 MODULES = {"pyyaml": "yaml", "tomli-w": "tomli_w"}
@@ -32,8 +32,8 @@ def optional() -> set[str]:
 def imported() -> set[str]:
     """The modules of other packages that ours import, also inside functions."""
     found = set()
-    for path in Path(modelbuild.__file__).parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+    for text in sources().values():
+        for node in ast.walk(parsed(text)):
             if isinstance(node, ast.Import):
                 found |= {alias.name for alias in node.names}
             elif isinstance(node, ast.ImportFrom):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -57,6 +58,7 @@ GROUND = frozenset(
         "plugins",
         "synced",
         "trace",
+        "tuples",
     }
     | {"words"}
 )
@@ -65,7 +67,8 @@ PLACES = {"modelbuild.__main__": "cli", "modelbuild.extend": "checkpoint"}
 """The modules that belong to a package and cannot lie in it."""
 
 
-def sources() -> dict[str, str]:
+@cache
+def sources() -> Mapping[str, str]:
     """The text of every module, by its name."""
     root = Path(modelbuild.__file__).parent
     found = {}
@@ -75,12 +78,16 @@ def sources() -> dict[str, str]:
     return found
 
 
+parsed = cache(ast.parse)
+"""The tree of a text, which nobody changes."""
+
+
 def imports(modules: Mapping[str, str]) -> dict[str, set[str]]:
     """The modules of ours that each text imports."""
     found: dict[str, set[str]] = {}
     for module, text in modules.items():
         found[module] = set()
-        for name in _spelled(ast.parse(text)):
+        for name in _spelled(parsed(text)):
             while name.startswith("modelbuild") and name not in modules:
                 name = name.rpartition(".")[0]
             if name.startswith("modelbuild") and name != module:

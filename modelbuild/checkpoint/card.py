@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 from datetime import date
 from itertools import chain
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint import front_matter
@@ -21,6 +21,7 @@ from modelbuild.checkpoint.metadata import FIELDS, SAMPLING, Values
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import Shape
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import in_json
 
 

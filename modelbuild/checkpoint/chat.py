@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
+from modelbuild.tuples import NamedTuple
 
 Answers = Literal["text", "embeddings", "scores"]
 
@@ -92,11 +93,12 @@ def _item(texts: bytes, number: Any) -> str | None:
     return texts[at + 8 : at + 8 + unpack(texts, at)[0]].decode("utf-8", "replace")
 
 
-_SPEAKS = re.compile(r"(?:^|[^a-z])(chat|instruct|it|assistant|sft|dpo)(?:[^a-z]|$)")
-_MUTE = re.compile(
-    r"(?:^|[^a-z])(base|pretrain|pretrained|pt|foundation|embed|embedding|embeddings|rerank|reranker|reward|classifier|encoder)(?:[^a-z]|$)"
+_SPEAKS = r"(?:^|[^a-z])(chat|instruct|it|assistant|sft|dpo)(?:[^a-z]|$)"
+_MUTE = (
+    r"(?:^|[^a-z])(base|pretrain|pretrained|pt|foundation|embed|embedding|embeddings|rerank|reranker|reward|classifier|encoder)"
+    r"(?:[^a-z]|$)"
 )
-_SCORES = re.compile(r"(?:^|[^a-z])(embed|embedding|embeddings|rerank|reranker|reward|classifier)(?:[^a-z]|$)")
+_SCORES = r"(?:^|[^a-z])(embed|embedding|embeddings|rerank|reranker|reward|classifier)(?:[^a-z]|$)"
 _TASKS = ("", "text-generation", "text2text-generation", "image-text-to-text", "any-to-any", "conversational")
 _CLASSES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
 
@@ -109,7 +111,7 @@ def talks(names: Iterable[object], *, task: object = "", class_name: str = "") -
     if isinstance(task, str) and task not in _TASKS or (class_name and not class_name.endswith(_CLASSES)):
         return False
     words = [name.lower() for name in names if isinstance(name, str)]
-    return any(map(_SPEAKS.search, words)) or not any(map(_MUTE.search, words))
+    return any(re.search(_SPEAKS, each) for each in words) or not any(re.search(_MUTE, each) for each in words)
 
 
 def kinds(config: Mapping[str, Any], folder: str) -> tuple[str, ...]:
@@ -124,7 +126,7 @@ def kinds(config: Mapping[str, Any], folder: str) -> tuple[str, ...]:
     texts = tuple(each for each in found if isinstance(each, str) and each)
     heads = any("ForSequenceClassification" in each for each in texts)
     names = (folder, config.get("_name_or_path"))
-    scores = any(isinstance(each, str) and _SCORES.search(each.lower()) for each in names)
+    scores = any(isinstance(each, str) and re.search(_SCORES, each.lower()) for each in names)
     return () if heads or scores else texts
 
 

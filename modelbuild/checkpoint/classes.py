@@ -12,12 +12,8 @@ from modelbuild.errors import Error
 from modelbuild.words import as_text, got
 from modelbuild.words import nearest as _nearest
 
-_CLASSES = re.compile(r"^    (?:CLASSES|ALIASES)\b[^=\n]*= \((.*?)\)", re.MULTILINE | re.DOTALL)
-_HEAD = re.compile(
-    r"(?:For(?:Causal|Conditional|Sequence|Token|Masked|Question)\w*|LMHeadModel|TextModel|Model)$", re.IGNORECASE
-)
-
-_MTP = re.compile(r"^    MTP = True$", re.MULTILINE)
+_HEAD = r"(?i)(?:For(?:Causal|Conditional|Sequence|Token|Masked|Question)\w*|LMHeadModel|TextModel|Model)$"
+_MTP = "\n    MTP = True\n"
 
 ARCHITECTURES, PROJECTORS = "architectures", "projectors"
 
@@ -32,8 +28,8 @@ def nearest(name: str) -> str | None:
     """The supported class that is most like another: of the same model with another head, or of one that is spelled almost so."""
     by_stem: dict[str, list[str]] = {}
     for known in read():
-        by_stem.setdefault(_HEAD.sub("", known).casefold(), []).append(known)
-    stem = _HEAD.sub("", name).casefold()
+        by_stem.setdefault(re.sub(_HEAD, "", known).casefold(), []).append(known)
+    stem = re.sub(_HEAD, "", name).casefold()
     near = _nearest(stem[:64], by_stem, 0.7)
     return min(
         by_stem.get(near or "", ()),
@@ -53,12 +49,15 @@ def checked(value: Any) -> str | None:
 @cache
 def with_mtp() -> frozenset[str]:
     """Those whose checkpoints may have blocks for the prediction of several tokens: their file says MTP."""
-    return frozenset(name for text in _texts(ARCHITECTURES).values() if _MTP.search(text) for name in _named(text))
+    return frozenset(name for text in _texts(ARCHITECTURES).values() if _MTP in text for name in _named(text))
 
 
 def _named(text: str) -> Iterator[str]:
-    for names in _CLASSES.findall(text):
-        yield from re.findall(r'"(\w+)"', names)
+    for attribute in ("CLASSES", "ALIASES"):
+        for said in text.split(f"\n    {attribute}")[1:]:
+            head, _, names = said.partition(" = (")
+            if "\n" not in head:
+                yield from re.findall(r'"(\w+)"', names.partition(")")[0])
 
 
 @cache

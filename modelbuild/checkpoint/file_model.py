@@ -11,6 +11,9 @@ from typing import Any
 
 from modelbuild.tensors.formats.gguf import ARRAY, decode_value
 
+LITE, LITE_BY_TOKENS = (26, 27), (48, 128256)
+"""Blocks, or blocks and tokens, of those models of deepseek2 whose queries are not compressed (src/models/deepseek2.cpp)."""
+
 
 class FileModel:
     """The hyper-parameters of a file, as the runtime derives them."""
@@ -28,6 +31,23 @@ class FileModel:
         if isinstance(value, list):
             value = value[block] if block < len(value) else default
         return value if isinstance(value, int) else default
+
+    def asks(self, key: str) -> bool:
+        """Whether the runtime asks for a key that its architecture may have (src/models/deepseek2.cpp, load_arch_hparams)."""
+        return key != "attention.q_lora_rank" or not self.is_lite
+
+    @property
+    def trunk(self) -> int:
+        """How many blocks there are before those for further tokens."""
+        return self.number("block_count") - self.number("nextn_predict_layers")
+
+    @property
+    def is_lite(self) -> bool:
+        """Whether the runtime takes the queries not to be compressed, by the number of blocks (src/models/deepseek2.cpp)."""
+        if self.name != "deepseek2":
+            return False
+        tokens = self.number("vocab_size") or items(self.metadata.get("tokenizer.ggml.tokens"))
+        return self.trunk in LITE or (self.trunk, tokens) == LITE_BY_TOKENS
 
     def value(self, key: str) -> Any:
         data = self.metadata.get(f"{self.name}.{key}")
@@ -79,6 +99,30 @@ class FileModel:
             "inner": number("ssm.state_size") * number("ssm.time_step_rank"),
             "mixed": number("ssm.state_size") * (2 * number("ssm.group_count") + number("ssm.time_step_rank")),
             **self._mixer(),
+            **self._compressed(key, value),
+        }
+
+    @property
+    def _is_split(self) -> bool:
+        """Whether what makes keys and values of compressed ones is two tensors (llama_hparams::is_mla)."""
+        return bool(self.number("attention.key_length_mla") and self.number("attention.value_length_mla"))
+
+    def _compressed(self, key: int, value: int) -> dict[str, int]:
+        """The words of attention over compressed keys and values; `key` and `value`: the heads of a file where that is one tensor."""
+        if self._is_split:
+            key, value = self.number("attention.key_length_mla"), self.number("attention.value_length_mla")
+        heads, turned = self.number("attention.head_count"), self.number("rope.dimension_count", key)
+        rank = self.number("attention.kv_lora_rank")
+        return {
+            "q_lora": self.number("attention.q_lora_rank"),
+            "kv_lora": rank,
+            "kv_a": rank + turned,
+            "kv_b": heads * (key - turned + value),
+            "nope": key - turned,
+            "mla_queries": heads * key,
+            "mla_value": value,
+            "mla_values": heads * value,
+            "indexers": self.number("attention.indexer.head_count"),
         }
 
     def _mixer(self) -> dict[str, int]:
@@ -116,7 +160,7 @@ class FileModel:
 
         (load_arch_hparams)
         """
-        if block >= self.number("block_count") - self.number("nextn_predict_layers"):
+        if block >= self.trunk:
             return "nextn"
         recurrent = self.value("attention.recurrent_layers")
         if isinstance(recurrent, list):
@@ -134,7 +178,8 @@ class FileModel:
             case "dense" | "experts":
                 return self.has_experts(block) == (when == "experts")
             case "shared":
-                return self.has_experts(block) and self.number("expert_shared_feed_forward_length") > 0
+                shared = self.number("expert_shared_feed_forward_length") or self.number("expert_shared_count")
+                return self.has_experts(block) and block >= self.number("leading_dense_block_count") and shared > 0
             case "layered":
                 return self.number("embedding_length_per_layer_input") > 0
             case "attention":
@@ -146,6 +191,11 @@ class FileModel:
             case "first" | "later":
                 is_first = block < self.number("leading_dense_block_count")
                 return is_first == (when == "first") and self.kind(block) != "nextn"
+            case "low" | "high":
+                low = self.number("attention.q_lora_rank") > 0 and not self.is_lite
+                return low == (when == "low")
+            case "split" | "whole":
+                return self._is_split == (when == "split")
             case "own" | "lent":
                 return self.lends(block) == (when == "lent")
         return True

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from modelbuild.checkpoint.chat import Chat, embeds, gguf_talks, of_gguf
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.ftypes import FLOATS, of_number
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, shown
 
 _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")

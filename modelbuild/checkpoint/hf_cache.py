@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from modelbuild.checkpoint.hf_repository import Repository, is_commit
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 REFERENCE_LIMIT = 1024

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+from modelbuild.tuples import NamedTuple
 
 PREFIX = "hf.co/"
 """What a repository's key begins with."""

@@ -12,7 +12,6 @@ import re
 import struct
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import NamedTuple
 
 from modelbuild.checkpoint import architectures
 from modelbuild.checkpoint.file_model import FileModel, items
@@ -21,6 +20,7 @@ from modelbuild.checkpoint.tables import SAID, SHOWN, Line, lines
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import decode_value, type_name
 from modelbuild.tensors.tensor import Shape
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, shown
 
 HINT = "download the file again, or convert it again from its weights"
@@ -103,7 +103,7 @@ _DIMENSIONS = ("attention.head_count", "attention.head_count_kv", "feed_forward_
 
 def _metadata(model: FileModel, table: _Table) -> Iterator[Error]:
     asked = table.asked
-    keys = [f"{model.name}.{key}" for key in (*_NUMBERS, "attention.head_count", *asked)]
+    keys = [f"{model.name}.{key}" for key in (*_NUMBERS, "attention.head_count", *filter(model.asks, asked))]
     missing = [key for key in (*keys, *table.beside) if key not in model.metadata]
     if missing:
         yield Error(
@@ -221,6 +221,9 @@ def named_phi3(metadata: Mapping[str, bytes]) -> list[Error]:
 
 # Tensors
 
+_WITHOUT_FURTHER = ("glm4moe", "deepseek2", "glm-dsa")
+"""Architectures of which the runtime loads files that tell of blocks for further tokens and lack them (load_arch_tensors, trunk_only)."""
+
 
 def _tensors(model: FileModel, table: tuple[Line, ...], shapes: Mapping[str, Shape]) -> Iterator[Error]:
     blocks = model.number("block_count")
@@ -231,12 +234,9 @@ def _tensors(model: FileModel, table: tuple[Line, ...], shapes: Mapping[str, Sha
         sizes["up"] = sizes["ff"] * (2 if doubled else 1)
     missing: dict[str, list[str]] = {}
     wrong: dict[str, list[tuple[str, tuple[str, ...], Shape]]] = {}
-    trunk = model.number("block_count") - model.number("nextn_predict_layers")
-    # A file of the blocks for further tokens alone.
-    numbers = [int(block[1]) for block in map(_BLOCK.match, shapes) if block]
-    first = trunk if trunk < model.number("block_count") and min(numbers, default=0) >= trunk else 0
+    present = _present(model, shapes)
     for line in table:
-        for number in range(first, model.number("block_count")) if ".N." in line.name else (0,):
+        for number in present if ".N." in line.name else (0,):
             if not model.is_of(number, line.when):
                 continue
             for name, dimensions, optional in _wanted(line, number, shapes):
@@ -277,6 +277,15 @@ def _tensors(model: FileModel, table: tuple[Line, ...], shapes: Mapping[str, Sha
             facts=facts,
             hint=HINT,
         )
+
+
+def _present(model: FileModel, shapes: Mapping[str, Shape]) -> range:
+    """The blocks of a file: all, or those for further tokens alone, or where the runtime does without them the model's own."""
+    blocks, trunk = model.number("block_count"), model.trunk
+    numbers = [int(block[1]) for block in map(_BLOCK.match, shapes) if block]
+    first = trunk if trunk < blocks and min(numbers, default=0) >= trunk else 0
+    is_without = model.name in _WITHOUT_FURTHER and f"blk.{trunk}.nextn.eh_proj.weight" not in shapes
+    return range(first, trunk if is_without else blocks)
 
 
 def _wanted(line: Line, number: int, shapes: Mapping[str, Shape]) -> Iterator[tuple[str, tuple[str, ...], bool]]:

@@ -46,16 +46,15 @@ WORDS = {"str": "a string", "bool": "true or false", "f32": "a number", "f64": "
 DEPTH_LIMIT = 16
 """Parts of a key."""
 
-_COMPUTED = re.compile(
-    r"general\.(?:architecture|type|file_type|quantization_version|alignment)|split\..*|quantize\..*|general\.tensor_extra\..*"
-)
-_OF_TENSORS = re.compile(
+_COMPUTED = r"general\.(?:architecture|type|file_type|quantization_version|alignment)|split\..*|quantize\..*|general\.tensor_extra\..*"
+_OF_TENSORS = (
     r"(?!general\.|tokenizer\.)[^.]+\.(?:vocab_size|embedding_length(?:_out)?|block_count|leading_dense_block_count|"
     r"(?:expert_|expert_shared_)?feed_forward_length|expert_count|expert_shared_count|rope\.dimension_count|"
     r"attention\.(?:head_count(?:_kv)?|key_length|value_length))"
 )
-_OF_VOCABULARY = re.compile(
-    r"tokenizer\.ggml\.(?:model|tokens|token_type|token_type_count|scores|merges|precompiled_charsmap)|tokenizer\.huggingface\.json"
+_OF_VOCABULARY = (
+    r"tokenizer\.ggml\.(?:model|tokens|token_type|token_type_count|scores|merges|precompiled_charsmap)|"
+    r"tokenizer\.huggingface\.json"
 )
 _PRE = "tokenizer.ggml.pre"
 
@@ -82,11 +81,11 @@ def is_file(value: Any) -> bool:
 
 def check_key(key: str) -> None:
     """Raise Error, without a place, for a key that is not to be set."""
-    if _COMPUTED.fullmatch(key):
+    if re.fullmatch(_COMPUTED, key):
         raise Error(f"'{key}' cannot be set: it describes how the file is made")
-    if _OF_TENSORS.fullmatch(key):
+    if re.fullmatch(_OF_TENSORS, key):
         raise Error(f"'{key}' cannot be set: it must fit the tensors, which stay as they are")
-    if _OF_VOCABULARY.fullmatch(key):
+    if re.fullmatch(_OF_VOCABULARY, key):
         raise Error(f"'{key}' cannot be set: the vocabulary comes from the checkpoint or the file")
     if key == _PRE:
         raise Error(f"'{key}' cannot be set here", hint='use the model\'s own key: pre = "…"')

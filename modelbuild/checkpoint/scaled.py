@@ -6,11 +6,12 @@ Source: llama.cpp conversion/base.py, ModelBase.dequant_model
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.checkpoint import front_matter
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import in_json, shown
 
 FILE = "hf_quant_config.json"

@@ -6,14 +6,15 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.checkpoint import parse_json
+from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.tensors import mistaken
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, shown
 
 INDEX = "model.safetensors.index.json"
@@ -202,7 +203,19 @@ def _no_weights(names: Sequence[str], folder: str) -> Error:
     )
 
 
-def _weight_map(index: bytes) -> dict[str, str]:
+_remembered: tuple[str, Mapping[str, str]] = ("", {})
+"""The digest of the last index, and what it maps: a build asks several times, and a large one takes long to parse."""
+
+
+def _weight_map(index: bytes) -> Mapping[str, str]:
+    global _remembered
+    digest = xxh3(index)
+    if _remembered[0] != digest:
+        _remembered = digest, _parsed_map(index)
+    return _remembered[1]
+
+
+def _parsed_map(index: bytes) -> Mapping[str, str]:
     mistaken.refuse_pointer(index, INDEX, "file")
     if len(index) > INDEX_LIMIT:
         raise Error(f"is {len(index):,} bytes long, expected at most {INDEX_LIMIT:,}", path=INDEX, hint=_DAMAGED)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.checkpoint import required
 from modelbuild.checkpoint.architectures import Architecture
@@ -19,6 +19,7 @@ from modelbuild.errors import Error
 from modelbuild.tensors import ftypes
 from modelbuild.tensors.recipe import Entry, Expression
 from modelbuild.tensors.tensor import Shape
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import in_json, listed
 
 _INSTEAD = {

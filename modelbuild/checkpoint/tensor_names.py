@@ -59,4 +59,4 @@ def is_wanted(name: str) -> bool:
         "model.connector.",
     )  # fmt: skip
     ends = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
-    return not (name.startswith(starts) or any(part in name for part in parts) or name.endswith(ends))
+    return not (name.startswith(starts) or any(map(name.__contains__, parts)) or name.endswith(ends))

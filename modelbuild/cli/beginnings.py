@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.files import LARGEST, read_plain, reason
 from modelbuild.project.discovery import PROJECT_FILE, name_after
+from modelbuild.tuples import NamedTuple
 
 DEPTH = 6
 """How many folders deep models are looked for."""

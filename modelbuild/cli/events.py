@@ -6,9 +6,10 @@ A member or an event that is added keeps the version.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.cli.report import VERSION
+from modelbuild.tuples import NamedTuple
 
 Schema = dict[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.sentences import (
@@ -25,6 +25,7 @@ from modelbuild.cli.sentences import (
 from modelbuild.cli.tables import GAP, MARK
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import duration, listed, plural, size
 
 if TYPE_CHECKING:

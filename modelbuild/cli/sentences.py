@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.tables import Column, indented, inner, table
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import cut, duration, in_line, listed, plural, size
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import in_line
 
 GAP = 2
@@ -17,10 +17,10 @@ COMFORTABLE = 24
 """Columns to which a column is wrapped before others are dropped."""
 LEAST = 8
 
-_WORDS = re.compile(r"`[^`]*`\S*\s*|\S+\s*|\s+")
-_PIECES = re.compile(r"[^\s/:,._+=-]*[/:,._+=-]*\s*")
-_COLOR = re.compile(r"\x1b\[[0-9;]*m")
-_DIGEST = re.compile(r"\b(sha256[:-][0-9a-f]{12})[0-9a-f]{52}\b")
+_WORDS = r"`[^`]*`\S*\s*|\S+\s*|\s+"
+_PIECES = r"[^\s/:,._+=-]*[/:,._+=-]*\s*"
+_COLOR = r"\x1b\[[0-9;]*m"
+_DIGEST = r"\b(sha256[:-][0-9a-f]{12})[0-9a-f]{52}\b"
 
 
 class Column(NamedTuple):
@@ -35,7 +35,7 @@ class Column(NamedTuple):
 def columns(text: str) -> int:
     """How many columns of a terminal a text takes."""
     if "\x1b" in text:
-        text = _COLOR.sub("", text)
+        text = re.sub(_COLOR, "", text)
     if text.isascii():
         return len(text)
     return sum(map(_columns, text))
@@ -49,7 +49,7 @@ def _columns(char: str) -> int:
 
 def short_digests(text: str) -> str:
     """A text with the first twelve digits of each digest."""
-    return _DIGEST.sub(r"\1", text)
+    return re.sub(_DIGEST, r"\1", text)
 
 
 def wrapped(text: str, width: int) -> list[str]:
@@ -58,7 +58,7 @@ def wrapped(text: str, width: int) -> list[str]:
     A command in backquotes is one word: half a command must not be copied.
     """
     lines = [""]
-    for word in _WORDS.findall(text):
+    for word in re.findall(_WORDS, text):
         if columns(lines[-1] + word.rstrip()) <= width:
             lines[-1] += word
             continue
@@ -71,7 +71,7 @@ def wrapped(text: str, width: int) -> list[str]:
 
 
 def _pieces(word: str, width: int) -> Iterator[str]:
-    for piece in filter(None, _PIECES.findall(word)):
+    for piece in filter(None, re.findall(_PIECES, word)):
         line = ""
         for char in piece:
             if line and columns(line + char) > width:

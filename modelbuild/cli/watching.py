@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from modelbuild import interrupt
 from modelbuild.cli.invocation import Invocation
@@ -20,6 +20,7 @@ from modelbuild.project import lock
 from modelbuild.project.broken import told
 from modelbuild.session.obsolete import Obsolete, digest
 from modelbuild.session.watcher import PATIENCE, QUIET, Watcher, concerns, stronger
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.engine.graph import Graph

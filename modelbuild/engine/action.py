@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
+
+from modelbuild.tuples import NamedTuple
 
 ABSENT = "absent"
 """Stands for the digest of a source that isn't there: absence decides bytes too."""

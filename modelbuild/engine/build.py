@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild import interrupt, trace
 from modelbuild.engine.action import Action, ActionResult, Made
@@ -18,6 +18,7 @@ from modelbuild.engine.scheduler import Calls, Finish, Scheduler
 from modelbuild.engine.standing import Records, reasons, unmade
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 
 Event = dict[str, Any]
 """What a build tells as it goes: `event` names the kind, the rest is JSON-able."""

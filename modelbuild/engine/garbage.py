@@ -6,11 +6,11 @@ import contextlib
 import os
 import time
 from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
 from modelbuild.engine.store import Store
 from modelbuild.engine.tensor_index import TensorIndex
 from modelbuild.files import UNFINISHED, abandoned, clear_temporaries
+from modelbuild.tuples import NamedTuple
 
 COPIED = 500e6
 """Bytes that a step makes in a second where nothing is known of it."""

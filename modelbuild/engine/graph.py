@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.digest import canonical
+from modelbuild.tuples import NamedTuple
 
 
 class Source(NamedTuple):

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Collection, Container, Iterable, Mapping
-from typing import NamedTuple
 
 from modelbuild.engine.action import Action
 from modelbuild.engine.database import Database, Statement
+from modelbuild.tuples import NamedTuple
 
 FEW = 100
 """Steps that are asked for one by one."""

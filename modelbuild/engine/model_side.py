@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
 
 from modelbuild.engine.action import Action, ActionResult, Made
 from modelbuild.engine.graph import Graph, Output, Step
 from modelbuild.engine.scheduler import Away
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 
 Publish = Callable[[Output, ActionResult, list[ActionResult]], bool]
 

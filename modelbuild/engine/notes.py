@@ -8,11 +8,12 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.digest import checked, file_name, unchecked
 from modelbuild.engine.action import ActionResult, Made, Range
 from modelbuild.files import LARGEST, Temporary, read_plain
+from modelbuild.tuples import NamedTuple
 
 VERSION = 1
 
@@ -22,8 +23,8 @@ PLACES = 16
 _SIZES = 1 << 63
 """Beyond every number of SQLite's."""
 
-_ARTIFACT = re.compile("sha256:[0-9a-f]{64}")
-_TENSOR = re.compile("xxh3:[0-9a-f]{32}")
+_ARTIFACT = "sha256:[0-9a-f]{64}"
+_TENSOR = "xxh3:[0-9a-f]{32}"
 
 
 class Note(NamedTuple):
@@ -48,7 +49,7 @@ class Note(NamedTuple):
         value = unchecked(data)
         try:
             version, action, artifact, size, places, ranges = json.loads(value or b"")
-            if version != VERSION or not _ARTIFACT.fullmatch(action) or not _ARTIFACT.fullmatch(artifact):
+            if version != VERSION or not re.fullmatch(_ARTIFACT, action) or not re.fullmatch(_ARTIFACT, artifact):
                 return None
             if type(size) is not int or not 0 <= size < _SIZES or not all(map(_is_path, places)):
                 return None
@@ -69,7 +70,7 @@ def _tensor(artifact: str, size: Any, key: Any, offset: Any, length: Any, xxh3: 
     """An entry of the index. Raises ValueError or TypeError for one that lies beyond its blob, or is none."""
     if {type(size), type(offset), type(length)} != {int} or min(offset, length) < 0 or offset + length > size:
         raise ValueError("not a range")
-    if not _TENSOR.fullmatch(key) or not _TENSOR.fullmatch(xxh3):
+    if not re.fullmatch(_TENSOR, key) or not re.fullmatch(_TENSOR, xxh3):
         raise ValueError("not a digest")
     return key, Range(artifact, offset, length, xxh3)
 
@@ -116,7 +117,7 @@ class Notes:
             names = [name.replace("-", ":", 1) for name in os.listdir(self.folder)]
         except OSError:
             return []
-        return sorted(filter(_ARTIFACT.fullmatch, names))
+        return sorted(filter(re.compile(_ARTIFACT).fullmatch, names))
 
     def remove(self, artifacts: Sequence[str]) -> None:
         for artifact in artifacts:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from modelbuild import interrupt
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.executors.inline import Done, Inline
 from modelbuild.engine.graph import Graph, Step
 from modelbuild.errors import FellShort
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future

@@ -10,7 +10,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from modelbuild import digest as digests
 from modelbuild import trace
@@ -19,6 +18,7 @@ from modelbuild.engine.graph import Source
 from modelbuild.engine.stat_cache import Hashed, StatCache
 from modelbuild.errors import Error
 from modelbuild.files import TICK, reason, remedy, signature, unwritten, young
+from modelbuild.tuples import NamedTuple
 
 SHORT = 1 << 20
 """Bytes of a file that is read at once, and once more by the next build, where it was written just now."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Container
-from typing import NamedTuple
 
 from modelbuild.engine.action import Action, ActionResult, differences
 from modelbuild.engine.cache import Cache
@@ -12,6 +11,7 @@ from modelbuild.engine.history import History
 from modelbuild.engine.rebuilder import Rebuilder
 from modelbuild.engine.sources import BUILD, Sources
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 
 Reason = dict[str, str]
 """Why a step runs: a `field` of its action, what it was `before` and what it is `after`."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from modelbuild.digest import checked, unchecked
 from modelbuild.engine.database import Database
+from modelbuild.tuples import NamedTuple
 
 
 class Hashed(NamedTuple):

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from modelbuild import digest as digests
 from modelbuild import interrupt, ownership
@@ -31,6 +31,7 @@ from modelbuild.files import (
     unwritten,
 )
 from modelbuild.synced import write_new
+from modelbuild.tuples import NamedTuple
 
 SMALL = 1 << 20
 """Bytes of an artifact that is always read and checked before it is published."""

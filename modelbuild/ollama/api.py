@@ -7,11 +7,12 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 from modelbuild.errors import Error
 from modelbuild.ollama.server import PORT, host_and_port
+from modelbuild.tuples import NamedTuple
 
 PATIENCE = 30.0
 """Seconds for an answer that needs no work of the server."""

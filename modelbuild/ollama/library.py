@@ -7,11 +7,12 @@ import json
 import os
 import stat
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.digest import file_name, sha256
 from modelbuild.errors import Error
 from modelbuild.files import LARGEST, read_plain, reason, signature
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.ollama.manifest import Layer, Manifest

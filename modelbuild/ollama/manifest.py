@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from modelbuild.errors import Error
 from modelbuild.ollama.go_json import encode_json, parse_object
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import shown
 
 MODEL = "application/vnd.ollama.image.model"
@@ -147,7 +148,7 @@ def file_type_name(file_type: int | None) -> str:
     return _FILE_TYPES.get(file_type or 0, "unknown")
 
 
-_DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
+_DIGEST = r"sha256[:-]([0-9a-fA-F]{64})"
 
 
 def parse_params(data: bytes, path: str | None = None) -> dict[str, Any]:
@@ -163,7 +164,7 @@ def _read_layer(value: object, what: str, path: str | None) -> Layer:
         if not isinstance(value.get(key, ""), str):
             raise Error(f"manifest: '{key}' of '{what}' is not text", path=path)
     digest = value.get("digest", "")
-    match = _DIGEST.fullmatch(digest)
+    match = re.fullmatch(_DIGEST, digest)
     if match is None:
         raise Error(
             f"manifest: '{what}' has an invalid digest, got '{digest[:80]}'", path=path,

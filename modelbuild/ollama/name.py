@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import character
 
 HOST = "registry.ollama.ai"

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import NamedTuple
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import did_you_mean, listed, shown
 
 
@@ -34,17 +34,25 @@ def _same(name: str) -> Prompting:
     return Prompting(name, name)
 
 
+def _of_deepseek(template: str) -> Prompting | None:
+    """Of V2.5 and what followed it; V2 and Kimi K2, whose class is DeepSeek's too, mark turns otherwise.
+
+    Ollama's importer writes deepseek3, which is no renderer.
+    """
+    marked = not template or "<\uff5cAssistant\uff5c>" in template
+    return Prompting("deepseek3.1", "deepseek3") if marked else None
+
+
 _GEMMA4 = Prompting("gemma4", "gemma4", ("<turn|>",))
 
-_RULES: tuple[tuple[str, Prompting | Callable[[str], Prompting]], ...] = (
+_RULES: tuple[tuple[str, Prompting | Callable[[str], Prompting | None]], ...] = (
     (r"^museglimmer|^muse_glimmer$", _same("glimmer")),
     (r"laguna", _chosen("laguna_glm_thinking_v8", _same("poolside-v1"), _same("laguna"))),
     (r"cohere2_?moe", _same("cohere")),
     # An assistant drafts for another model.
     (r"gemma4(?!.*assistant)", _GEMMA4),
     (r"glm-?4", _same("glm-4.7")),
-    # Ollama's importer writes deepseek3, which is no renderer.
-    (r"deepseek", Prompting("deepseek3.1", "deepseek3")),
+    (r"deepseek", _of_deepseek),
     (
         r"qwen3_5|qwen3next",
         _chosen(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from typing import NamedTuple
+
+from modelbuild.tuples import NamedTuple
 
 PORT = 11434
 SERVICE_FOLDER = "/usr/share/ollama/.ollama/models"

@@ -6,7 +6,6 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from modelbuild.digest import sha256
 from modelbuild.errors import Error
@@ -15,6 +14,7 @@ from modelbuild.ollama.go_json import parse_object
 from modelbuild.ollama.library import SCRATCH, Library
 from modelbuild.ollama.manifest import Manifest
 from modelbuild.ollama.name import Name
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 DEPTH = 4

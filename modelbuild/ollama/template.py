@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.ollama.go_number import is_number
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import did_you_mean
 
 FUNCTIONS = frozenset(

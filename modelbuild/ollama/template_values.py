@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
 from modelbuild.ollama.template import Fault, Token, actions
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import did_you_mean
 
 

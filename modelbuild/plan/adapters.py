@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.adapters import files as adapter_files
@@ -19,10 +18,10 @@ from modelbuild.plan.placed import in_named
 from modelbuild.plan.weights import WeightsReader
 from modelbuild.project.variant import Adapter, Variant
 from modelbuild.steps import adapt, graft, merge
+from modelbuild.tuples import NamedTuple
 
 
-@dataclass(frozen=True)
-class AdapterFiles:
+class AdapterFiles(NamedTuple):
     """The files of an adapter by the roles that a step knows them by.
 
     folder  its folder's name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from modelbuild.checkpoint import hf_repository
 from modelbuild.errors import Error
@@ -17,6 +17,7 @@ from modelbuild.project.broken import Broken
 from modelbuild.project.lock import Outside
 from modelbuild.project.project import is_shared
 from modelbuild.project.variant import From, Variant, within
+from modelbuild.tuples import NamedTuple
 
 
 class Candidates(NamedTuple):

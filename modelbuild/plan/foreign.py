@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild import tools
 from modelbuild.checkpoint import classes
@@ -22,6 +22,7 @@ from modelbuild.plan.weights import CheckpointFolder, WeightsReader
 from modelbuild.project.locate import Place
 from modelbuild.project.variant import Calibration, File, Variant
 from modelbuild.steps import describe, gate, import_, tool, whole
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 OUTTYPES = {"source": "auto", "auto": "auto", "f32": "f32", "f16": "f16", "bf16": "bf16", "q8_0": "q8_0"}

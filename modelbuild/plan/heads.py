@@ -6,7 +6,6 @@ import errno
 import os
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -16,8 +15,8 @@ from modelbuild.files import open_plain, read_plain
 
 if TYPE_CHECKING:
     from modelbuild.tensors.evaluate import Region
-    from modelbuild.tensors.recipe import Expression
-    from modelbuild.tensors.tensor import TensorTable
+    from modelbuild.tensors.recipe import Expression, Recipe
+    from modelbuild.tensors.tensor import Tensor, TensorTable
 
 
 SMALL_LIMIT = 200_000_000
@@ -49,21 +48,21 @@ class Heads:
     def _read(source: Source) -> TensorTable:
         from modelbuild.engine.sources import unreadable
         from modelbuild.tensors import formats
-        from modelbuild.tensors.tensor import TensorTable
+        from modelbuild.tensors.tensor import Tensor, TensorTable
 
         path = source.path
         try:
             table = formats.get(source.form).table(path)
         except OSError as error:
             raise unreadable(path, error) from error
-        named = {name: replace(t, digest=f"unread: {name} of {path}") for name, t in table.tensors.items()}
+        named = {name: Tensor(*t[:-1], f"unread: {name} of {path}") for name, t in table.tensors.items()}
         return TensorTable(table.metadata, named)
 
 
 class HeadInputs:
     """What a step that makes a recipe is given here: the project's small files, tables without digests, recipes made of such."""
 
-    def __init__(self, step: Step, heads: Heads, made: Mapping[str, bytes]) -> None:
+    def __init__(self, step: Step, heads: Heads, made: Mapping[str, Recipe]) -> None:
         self._refs = dict(step.inputs)
         self._heads = heads
         self._made = made
@@ -93,6 +92,9 @@ class HeadInputs:
             raise unreadable(role, error).of_input() from error
 
     def artifact(self, role: str) -> bytes:
+        return self.recipe(role).encode()
+
+    def recipe(self, role: str) -> Recipe:
         return self._made[str(self._refs[role])]
 
     def values(self, x: Expression) -> bytes:
@@ -110,9 +112,7 @@ class HeadInputs:
                 continue
             tensor = self._table(role, ref).tensors.get(leaf.label)
             if tensor is not None and tensor.digest == leaf.digest:
-                with open_plain(ref.path) as file:
-                    file.seek(tensor.offset)
-                    return file.read(tensor.length)
+                return _read(role, ref.path, tensor)
         raise KeyError(leaf.label)
 
     def tables(self) -> list[tuple[str, TensorTable]]:
@@ -126,6 +126,20 @@ class HeadInputs:
             return self._heads.table(source)
         except Error as error:
             raise error.replace(path=None, input=role) from error
+
+
+def _read(role: str, path: str, tensor: Tensor) -> bytes:
+    from modelbuild.engine.sources import unreadable
+
+    try:
+        with open_plain(path) as file:
+            file.seek(tensor.offset)
+            data = file.read(tensor.length)
+    except OSError as error:
+        raise unreadable(role, error).of_input() from error
+    if len(data) != tensor.length:
+        raise Error("ends early: it was cut short while it was read", input=role)
+    return data
 
 
 def _nowhere(digest: str) -> Region:

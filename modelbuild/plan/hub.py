@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from modelbuild.checkpoint import hf_cache
 from modelbuild.checkpoint.hf_repository import Repository
 from modelbuild.observed import Observed
@@ -11,6 +9,7 @@ from modelbuild.plan.pulled import NotPulled
 from modelbuild.plan.weights import CheckpointFolder, WeightsReader
 from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.variant import From
+from modelbuild.tuples import NamedTuple
 
 
 class Downloaded(NamedTuple):

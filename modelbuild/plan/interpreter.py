@@ -11,12 +11,12 @@ import json
 import os
 import subprocess
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from modelbuild.digest import checked, file_name, unchecked, xxh3
 from modelbuild.files import make_folder, read_plain, reason
 from modelbuild.observed import Look, Observed
 from modelbuild.project.variant import File
+from modelbuild.tuples import NamedTuple
 
 FOLDER = "interpreters"
 """Of the cache."""

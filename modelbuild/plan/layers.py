@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
 from modelbuild.ollama import manifest as media
 from modelbuild.plan.remarks import Bare
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.plan.weights import CheckpointFolder

@@ -6,12 +6,12 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from itertools import count
-from typing import NamedTuple
 
 from modelbuild import steps
 from modelbuild.engine.graph import Step
 from modelbuild.project.variant import Variant, part_of
 from modelbuild.steps import quantize
+from modelbuild.tuples import NamedTuple
 
 _OF_ROWS = ("quantize", "model", "config", "manifest", "divergence", "gate")
 """What follows from the row's own values is named after the row, what rows tend to share after the model."""

@@ -7,14 +7,14 @@ import json
 import os
 import sys
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild import machine, steps, tools
-from modelbuild.digest import xxh3
 from modelbuild.engine import spare, unfinished
 from modelbuild.engine.graph import Graph, Step
 from modelbuild.errors import Error
 from modelbuild.files import existing, free
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import size
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 class FileToBe(NamedTuple):
     """What is kept of a recipe: what its file will hold, and what making it takes.
 
-    key      equal for equal recipes
+    key      equal for equal recipes, in one process
     size     bytes of the file
     memory   bytes for the largest piece that is computed at once
     names    of the tensors, in order; so are `types` and `shapes`
     architecture  of the model, where it says one
     """
 
-    key: str
+    key: int
     size: int
     memory: int
     names: tuple[str, ...]
@@ -41,14 +41,14 @@ class FileToBe(NamedTuple):
     architecture: str = ""
 
     @staticmethod
-    def of(recipe: Recipe, encoded: bytes) -> FileToBe:
+    def of(recipe: Recipe) -> FileToBe:
         from modelbuild.tensors.formats import gguf
         from modelbuild.tensors.materialize import layout
 
         entries = recipe.tensors
         pieces = (x.footprint(0, x.unit) for x in (entry.expression for entry in entries))
         return FileToBe(
-            xxh3(encoded),
+            hash((tuple(recipe.metadata.items()), tuple(entries))),
             layout(recipe)[2],
             max(pieces, default=0),
             tuple(sys.intern(entry.name) for entry in entries),
@@ -77,7 +77,7 @@ def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | No
 
     A file that two steps make of equal recipes, or that two take as it is, counts once.
     """
-    seen: set[str] = set()
+    seen: set[int | str] = set()
     found = []
     for step in graph.steps.values():
         if wanted is not None and step.name not in wanted:

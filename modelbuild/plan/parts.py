@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.engine import graph as graphs
 from modelbuild.engine.graph import Graph, Output, Step
 from modelbuild.errors import Error
 from modelbuild.observed import Look
 from modelbuild.plan.remarks import Bare, Prompts, Remark
+from modelbuild.tuples import NamedTuple
 
 
 class Placed(NamedTuple):

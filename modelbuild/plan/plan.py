@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from modelbuild.engine.graph import Graph, Output
 from modelbuild.errors import Error, Errors
@@ -18,6 +17,7 @@ from modelbuild.plan.remarks import Remark
 from modelbuild.project.broken import Broken
 from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.project import Project
+from modelbuild.tuples import NamedTuple
 
 
 class Plan(NamedTuple):

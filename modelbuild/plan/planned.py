@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild import steps
 from modelbuild.engine.graph import Graph, Output, Step
 from modelbuild.tensors import ftypes
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.steps import config, convert, describe, layer, manifest, quantize

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error, Errors
@@ -31,6 +31,7 @@ from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.project import DEPTH_LIMIT
 from modelbuild.project.variant import Adapter, File, Variant
 from modelbuild.steps import config, convert, layer, manifest
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild import steps, tools
 from modelbuild.checkpoint import ggufs
@@ -19,6 +19,7 @@ from modelbuild.plan import needs
 from modelbuild.plan.heads import HeadInputs, Heads
 from modelbuild.plan.needs import FileToBe, Room
 from modelbuild.plan.placed import placed
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
@@ -103,14 +104,11 @@ class _Look:
         self.unjudged: dict[str, str] = {}
         self._graph = graph
         self._heads = Heads()
-        self._made: dict[str, bytes] = {}
         self._recipes: dict[str, Recipe] = {}
         self._asked = Counter(name for step in graph.steps.values() for name in step.needs)
 
     def try_(self, step: Step) -> tuple[Sequence[Error], Sequence[Error]]:
         """Make a step's recipe, or read the heads of the files it takes as they are. Returns what is wrong, and what is doubtful."""
-        from modelbuild.tensors.recipe import Recipe
-
         kind = steps.recipe_kind(step.kind)
         if any(source.known and not os.path.exists(source.path) for source in step.sources):
             # Removed since what was made of it: a build that needs it fetches it first.
@@ -121,15 +119,14 @@ class _Look:
                     if source.form != "bytes":
                         self._heads.table(source)
                 return [], []
-            inputs = HeadInputs(step, self._heads, self._made)
+            inputs = HeadInputs(step, self._heads, self._recipes)
             parameters = json.loads(step.parameters)
             if not inputs.complete() and step.kind == "quantize":
                 return self._without_importance(step, kind, parameters)
             if inputs.complete():
-                made, warnings = kind.look(parameters, inputs)
-                recipe = Recipe.decode(made)
-                self._made[step.name], self._recipes[step.name] = made, recipe
-                self.files[step.name] = FileToBe.of(recipe, made)
+                recipe, warnings = kind.look(parameters, inputs)
+                self._recipes[step.name] = recipe
+                self.files[step.name] = FileToBe.of(recipe)
                 return [], warnings
         except Errors as several:
             return several.errors, []
@@ -141,16 +138,14 @@ class _Look:
         self, step: Step, kind: steps.RecipeKind, parameters: dict[str, Any]
     ) -> tuple[Sequence[Error], Sequence[Error]]:
         """See how large a file will be whose importance matrix is yet to be made: that says nothing of what is wrong with it."""
-        from modelbuild.tensors.recipe import Recipe
-
         inputs = HeadInputs(
-            step._replace(inputs=tuple(each for each in step.inputs if each[0] != "made")), self._heads, self._made
+            step._replace(inputs=tuple(each for each in step.inputs if each[0] != "made")), self._heads, self._recipes
         )
         parameters.pop("imatrix", None)
         with contextlib.suppress(Error, Errors):
             if inputs.complete():
-                made, _ = kind.look(parameters, inputs)
-                self.files[step.name] = FileToBe.of(Recipe.decode(made), made)
+                recipe, _ = kind.look(parameters, inputs)
+                self.files[step.name] = FileToBe.of(recipe)
         return [], []
 
     def _of_file(self, error: Error, step: Step) -> Error:
@@ -168,7 +163,6 @@ class _Look:
             self._asked[name] -= 1
         for name in (step.name, *needs):
             if self._asked[name] <= 0:
-                self._made.pop(name, None)
                 self._recipes.pop(name, None)
 
     def misfits(self, step: Step) -> Sequence[Error]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.digest import sha256
@@ -20,6 +20,7 @@ from modelbuild.plan.seen import Seen, form
 from modelbuild.plan.weights import WeightsReader
 from modelbuild.project.lock import Outside, Pins
 from modelbuild.project.variant import From
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import nearest
 
 

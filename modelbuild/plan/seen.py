@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.digest import checked, file_name, sha256, unchecked
@@ -13,6 +12,7 @@ from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
 from modelbuild.ollama.manifest import Layer, Manifest
 from modelbuild.ollama.name import Name
+from modelbuild.tuples import NamedTuple
 
 FOLDER = "pinned"
 """Of the cache."""

@@ -102,7 +102,7 @@ class Templates:
         return base._replace(layers=layers + new.layers, parameters=parameters, chat=chat, derived=new, bare=bare)
 
     def _stays(self, variant: Variant, chat: Chat, what: str) -> Error:
-        place = next(each.place for each in reversed(variant.adapters) if self._adapters().read(each).tokens)
+        place = next(each.place for each in variant.adapters[::-1] if self._adapters().read(each).tokens)
         return place.error(
             f"the adapter's chat template ({chat.file}) is not that of the base, whose {what} stays",
             hint="if the adapter was trained with its own, set `template` as well",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
@@ -17,6 +17,7 @@ from modelbuild.plan.away import Away
 from modelbuild.plan.placed import Named, in_named
 from modelbuild.project.lock import Digests
 from modelbuild.project.variant import Adapter, File, From
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.architectures import Architecture

@@ -6,7 +6,7 @@ import math
 import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelbuild import words
 from modelbuild.digest import canonical, xxh3
@@ -18,6 +18,7 @@ from modelbuild.project.keys import KEYS, axis_of
 from modelbuild.project.locate import At, Path, Place, part
 from modelbuild.project.overlay import Table
 from modelbuild.tensors import ftypes
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.project.schema import Whole

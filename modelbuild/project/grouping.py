@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from modelbuild.errors import Problems
 from modelbuild.project import unused
@@ -15,6 +14,7 @@ from modelbuild.project.locate import part as part_of
 from modelbuild.project.parts import Part
 from modelbuild.project.targets import Targets
 from modelbuild.project.variant import Variant
+from modelbuild.tuples import NamedTuple
 
 
 class Listed(NamedTuple):

@@ -6,12 +6,12 @@ import fnmatch
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.files import read_plain
 from modelbuild.observed import Observed
 from modelbuild.project.discovery import GLOB, PROJECT_FILE
+from modelbuild.tuples import NamedTuple
 
 PARTS = 10_000
 """Parts of one project."""

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from modelbuild import shapes
 from modelbuild.checkpoint import classes, metadata
@@ -19,6 +19,7 @@ from modelbuild.project import allowed
 from modelbuild.project.locate import Path
 from modelbuild.tensors import ftypes
 from modelbuild.tensors.formats import limit as limits
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import as_text
 
 OUTTYPES = ("source", "auto", "f32", "f16", "bf16", "q8_0")

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.errors import Error, Errors, Problems, once
 from modelbuild.files import expand
@@ -42,6 +41,7 @@ from modelbuild.project.targets import Targets, spelled
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
 from modelbuild.project.variant import Tools, Variant
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.project.document import Keep
@@ -155,7 +155,7 @@ def load_models(file: str, wanted: Wanted, *, observed: Observed, keep: Keep, gi
             _, part = reading.text(os.path.join(texts.root, shown), Problems())
             if part is None:
                 return None
-            every.append(replace(part, found=wanted.found_of(name)))
+            every.append(part._replace(found=wanted.found_of(name)))
     family = _Family(every, Included((), (), wanted.names), given, texts)
     expanded = [(part, each) for part in every for each in family.expanded(part, wanted.models_of(part.name))]
     if any(part.toml.problems for part in every) or not all(each.laid.is_all and each.variants for _, each in expanded):
@@ -360,7 +360,7 @@ class _Loaded:
         """What groups and targets mean. Names that can mean nothing are refused, globs that match nothing pointed out."""
         called = (*self._sorted_out(), *self._others.broken)
         targets = grouping.targets(self._every, self._lists, self._others.names, called, self._problems)
-        return replace(targets, called=(*called, *self._beside_models(called)))
+        return targets.called_too(self._beside_models(called))
 
 
 def _take(problems: Problems, part: Part) -> None:

@@ -6,11 +6,11 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.ollama.modelfile.grammar import Command
@@ -53,8 +53,7 @@ class Position(NamedTuple):
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where something was said: a key path of a TOML text, a command of a Modelfile, or an option of the command line.
 
     file  as users see it: relative to the project, or the option itself
@@ -62,10 +61,23 @@ class Place:
     """
 
     file: str
-    text: str = field(default="", repr=False, compare=False)
+    text: str = ""
     key: Path = ()
-    modelfile: Modelfile | None = field(default=None, repr=False, compare=False)
+    modelfile: Modelfile | None = None
     command: Command | None = None
+
+    def __eq__(self, other: object) -> bool:
+        # Not by all of a text.
+        return isinstance(other, Place) and self._told() == other._told()
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._told())
+
+    def _told(self) -> tuple[str, Path, Command | None]:
+        return self.file, self.key, self.command
 
     def at(self, *more: str | int) -> Place:
         return Place(self.file, self.text, (*self.key, *more)) if self.text else self
@@ -161,16 +173,16 @@ def index(text: str) -> Mapping[Path, Spot]:
     return _Scanner(text).document()
 
 
-_SPACE = re.compile(r"[ \t]*")
-_FILLER = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
-_STRINGS = (
-    ('"""', re.compile(r'"""(?:\\.|[^\\])*?"""(?:"{1,2}(?!"))?', re.DOTALL)),
-    ("'''", re.compile(r"'''.*?'''(?:'{1,2}(?!'))?", re.DOTALL)),
-    ('"', re.compile(r'"(?:\\.|[^"\\])*"')),
-    ("'", re.compile(r"'[^']*'")),
-)
-_SCALAR = re.compile(r"[^,\]}#\r\n]*[^,\]}#\s]")
+_SPACE = r"[ \t]*"
+_FILLER = r"(?:[ \t\r\n]|#[^\n]*)*"
+_BARE_KEY = r"[A-Za-z0-9_-]+"
+_STRINGS = {
+    '"""': r'(?s)"""(?:\\.|[^\\])*?"""(?:"{1,2}(?!"))?',
+    "'''": r"(?s)'''.*?'''(?:'{1,2}(?!'))?",
+    '"': r'"(?:\\.|[^"\\])*"',
+    "'": r"'[^']*'",
+}
+_SCALAR = r"[^,\]}#\r\n]*[^,\]}#\s]"
 
 
 class _Scanner:
@@ -194,8 +206,8 @@ class _Scanner:
                 break
         return self.spots
 
-    def _skip(self, pattern: re.Pattern[str]) -> int:
-        found = pattern.match(self.text, self.at)
+    def _skip(self, pattern: str) -> int:
+        found = re.compile(pattern).match(self.text, self.at)
         if found:
             self.at = found.end()
         return self.at
@@ -295,9 +307,9 @@ class _Scanner:
             self.at = len(self.text)
 
     def _string(self) -> None:
-        for opening, pattern in _STRINGS:
+        for opening, pattern in _STRINGS.items():
             if self.text.startswith(opening, self.at):
-                found = pattern.match(self.text, self.at)
+                found = re.compile(pattern).match(self.text, self.at)
                 self.at = found.end() if found else len(self.text)
                 return
 

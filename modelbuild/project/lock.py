@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.checkpoint import hf_repository
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama.name import Name
 from modelbuild.project.locate import Place
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import did_you_mean, shown
 
 VERSION = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.errors import Error, Problems
 from modelbuild.ollama.modelfile.parameters import PARAMETERS
@@ -15,6 +15,7 @@ from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said, Table
 from modelbuild.project.variables import AXIS, Scalar, Scope, filled
 from modelbuild.tensors import ftypes
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import as_text, did_you_mean, got, listed, nearest
 
 LIMIT = 100_000

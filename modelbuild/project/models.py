@@ -6,7 +6,7 @@ import fnmatch
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.errors import Error, Problems
 from modelbuild.project import unused, variables
@@ -18,6 +18,7 @@ from modelbuild.project.overrides import Overrides
 from modelbuild.project.project import DEPTH_LIMIT
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import as_text, did_you_mean, did_you_mean_within
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
+from modelbuild.tuples import NamedTuple
 
 
 class Table(NamedTuple):

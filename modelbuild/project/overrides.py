@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Table
 from modelbuild.project.variables import Scalar
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import did_you_mean, listed
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
+class Overrides(NamedTuple):
     """The options that say something about the project.
 
     vars            `--var NAME=VALUE`
@@ -22,7 +21,7 @@ class Overrides:
     name, quantize  `-t NAME` and `-q TYPE`, for the one model of a Modelfile
     """
 
-    vars: Mapping[str, str] = field(default_factory=dict)
+    vars: Mapping[str, str] = {}
     sets: tuple[str, ...] = ()
     name: str | None = None
     quantize: str | None = None

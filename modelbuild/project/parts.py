@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.errors import Error, Errors, Problems
 from modelbuild.files import reason
@@ -18,13 +17,13 @@ from modelbuild.project.overrides import Overrides
 from modelbuild.project.texts import Texts
 from modelbuild.project.toml import Toml
 from modelbuild.project.variant import Variant, part_of
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.project.document import Keep
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(NamedTuple):
     """One text of a project, and the Modelfiles that it finds: model -> path.
 
     name       "" for the project's own text
@@ -57,8 +56,8 @@ class Part:
         if not folders:
             return variant
         froms = tuple(line._replace(part=part_of(line.place.file, folders)) for line in variant.froms)
-        return replace(
-            variant, model=self.address(variant.model), label=self.address(variant.label), froms=froms, folders=folders
+        return variant._replace(
+            model=self.address(variant.model), label=self.address(variant.label), froms=froms, folders=folders
         )
 
 
@@ -180,7 +179,7 @@ class Reading:
         if part is None:
             return name, None
         finder = Finder(os.path.dirname(file), self._models, self._observed)
-        return name, replace(part, found=modelfiles.discover(part.toml, finder, self._texts, problems))
+        return name, part._replace(found=modelfiles.discover(part.toml, finder, self._texts, problems))
 
     def text(self, file: str, problems: Problems) -> tuple[str, Part | None]:
         """The name of a part, which is that of its folder where it says none; and the part, None where it cannot be read."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.project.broken import Broken
@@ -14,6 +12,7 @@ from modelbuild.project.overlay import in_defaults
 from modelbuild.project.remote_cache import RemoteCache
 from modelbuild.project.targets import Targets
 from modelbuild.project.variant import From, Variant
+from modelbuild.tuples import NamedTuple
 
 DEPTH_LIMIT = 100
 """How many models extend one another, or derive from one another."""
@@ -34,8 +33,7 @@ class Origin(NamedTuple):
     warnings: Sequence[Error]
 
 
-@dataclass(frozen=True)
-class Project:
+class Project(NamedTuple):
     """A folder with a ModelBuild.toml (or one Modelfile).
 
     root      the folder, absolute; file is the text read, absolute
@@ -53,9 +51,9 @@ class Project:
     namespace: str | None
     models: str | None
     targets: Targets
-    warnings: tuple[Error, ...] = field(default=(), compare=False)
-    origins: Mapping[str, Origin] = field(default_factory=dict, repr=False, compare=False)
-    unowned: frozenset[str] = field(default=frozenset(), compare=False)
+    warnings: tuple[Error, ...] = ()
+    origins: Mapping[str, Origin] = {}
+    unowned: frozenset[str] = frozenset()
     cache: RemoteCache = RemoteCache()
 
     @property

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from modelbuild.tuples import NamedTuple
 
 MODES = ("both", "read", "write", "off")
 """What is done with a remote: results are taken from it and sent there, or one of both, or neither."""

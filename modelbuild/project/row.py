@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild import shapes
 from modelbuild.checkpoint import metadata
@@ -25,6 +25,7 @@ from modelbuild.project.values import Values
 from modelbuild.project.variables import Scope
 from modelbuild.project.variant import Adapter, ExportTo, File, From, Tools, Variant
 from modelbuild.tensors.formats import limit as limits
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import as_text
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from modelbuild.errors import Error, Errors
 from modelbuild.ollama.name import Name
 from modelbuild.project.broken import Broken
 from modelbuild.project.discovery import GLOB
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import did_you_mean, did_you_mean_within, listed, nearest
 
 if TYPE_CHECKING:
@@ -172,7 +172,6 @@ def spelled(called: Variant | Broken) -> set[str]:
     return words.union(called.words) if isinstance(called, Broken) else words
 
 
-@dataclass(frozen=True)
 class Targets:
     """Every spelling of a project's groups, models and variants.
 
@@ -181,10 +180,21 @@ class Targets:
     parts    the file of a part, relative to the project -> its name
     """
 
-    groups: Mapping[str, Sequence[str]]
-    called: tuple[Variant | Broken, ...]
-    default: Sequence[str]
-    parts: Mapping[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        groups: Mapping[str, Sequence[str]],
+        called: tuple[Variant | Broken, ...],
+        default: Sequence[str],
+        parts: Mapping[str, str],
+    ) -> None:
+        self.groups = groups
+        self.called = called
+        self.default = default
+        self.parts = parts
+
+    def called_too(self, others: Iterable[Broken]) -> Targets:
+        """The same, with more that is called."""
+        return Targets(self.groups, (*self.called, *others), self.default, self.parts)
 
     @cached_property
     def spellings(self) -> Mapping[str, set[int]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.digest import xxh3
@@ -16,14 +15,14 @@ from modelbuild.project.discovery import GLOB, MODEL
 from modelbuild.project.locate import Place, part
 from modelbuild.project.overrides import Overrides, Set
 from modelbuild.project.variables import Scalar
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import as_text
 
 if TYPE_CHECKING:
     from modelbuild.project.document import Keep
 
 
-@dataclass(frozen=True, slots=True)
-class Toml:
+class Toml(NamedTuple):
     """A checked text; empty, where a Modelfile alone makes the project.
 
     top        the place of the whole text

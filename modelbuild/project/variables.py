@@ -6,9 +6,10 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import as_text, did_you_mean, got, listed
 
 Scalar = str | int | float | bool

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from modelbuild.ollama.modelfile.meaning import Modelfile
 from modelbuild.ollama.name import Name
 from modelbuild.project.keys import KEYS
 from modelbuild.project.locate import Place
 from modelbuild.project.overlay import Said
+from modelbuild.tuples import NamedTuple
 
 
 class From(NamedTuple):
@@ -63,8 +63,7 @@ class Adapter(NamedTuple):
     allow_zero: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ExportTo:
+class ExportTo(NamedTuple):
     """A folder that a model is also written to, as `{ as, path, split, link }` says."""
 
     shape: str
@@ -104,8 +103,7 @@ class Gate(NamedTuple):
     chunks: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Variant:
+class Variant(NamedTuple):
     """A model × one row of its matrix, ready to be planned.
 
     label       what targets and errors call it: 'chat', or 'chat:q4_K_M' for a row
@@ -150,11 +148,11 @@ class Variant:
     gate: Gate | None
     tools: Tools
     cleared: frozenset[str]
-    table: Place = field(repr=False, compare=False)
-    mix_table: Place | None = field(repr=False, compare=False)
-    said: Mapping[str, Said] = field(repr=False, compare=False)
-    modelfile: Modelfile | None = field(repr=False, compare=False)
-    folders: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    table: Place
+    mix_table: Place | None
+    said: Mapping[str, Said]
+    modelfile: Modelfile | None
+    folders: Mapping[str, str] = {}
     """The folders of the project's parts, relative to the project's, and the parts' names."""
 
     @property

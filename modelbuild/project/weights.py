@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
 
 from modelbuild.project.discovery import MODEL
 from modelbuild.project.toml import Toml
 
-_PART = re.compile(r"-\d{5}-of-\d{5}$")
-_CACHED = re.compile(r"models--.+?--(.+)")
+_PART = r"-\d{5}-of-\d{5}$"
+_CACHED = r"models--.+?--(.+)"
 
 
 def adopt(file: str, declared: Toml, *, is_named: bool) -> Toml:
@@ -23,15 +22,15 @@ def adopt(file: str, declared: Toml, *, is_named: bool) -> Toml:
         hint = f"-t names it: -t {re.sub(r'[^A-Za-z0-9_.-]+', '-', name).strip('-.') or 'NAME'}"
         what = f"'{name}' would be the model's name, but is not a valid name"
         raise declared.top.error(what, hint=hint)
-    return replace(declared, document={"model": {name: {"from": file}}})
+    return declared._replace(document={"model": {name: {"from": file}}})
 
 
 def name_after(path: str) -> str:
     """The model that weights make: the folder's name, the file's without `.gguf`, the repository's in the Hugging Face cache."""
     above, base = os.path.split(path)
     around, folder = os.path.split(above)
-    cached = _CACHED.fullmatch(os.path.basename(around) if folder == "snapshots" else base)
+    cached = re.fullmatch(_CACHED, os.path.basename(around) if folder == "snapshots" else base)
     if cached:
         return cached[1]
     stem, suffix = os.path.splitext(base)
-    return _PART.sub("", stem) if suffix.lower() == ".gguf" else base
+    return re.sub(_PART, "", stem) if suffix.lower() == ".gguf" else base

@@ -7,7 +7,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from modelbuild import page_cache
 from modelbuild.digest import sha256
@@ -30,6 +30,7 @@ from modelbuild.files import (
 from modelbuild.publish.blobs import sha256_of
 from modelbuild.publish.scratch import copy
 from modelbuild.publish.writable import LONGEST, denied, named
+from modelbuild.tuples import NamedTuple
 
 Replaces = Literal["own", "gguf", "all"]
 """Which files may be replaced: those that the same owner wrote; any GGUF that no other owner wrote (for a declared output

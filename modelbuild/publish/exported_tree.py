@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Sequence
-from typing import NamedTuple
 
 from modelbuild import page_cache
 from modelbuild.digest import sha256
@@ -20,6 +19,7 @@ from modelbuild.publish.exported import Exported, Replaces, is_gguf
 from modelbuild.publish.scratch import copy
 from modelbuild.shapes._finished import Content, Copy, Entry, Spliced, Text
 from modelbuild.shapes._seal import is_whole
+from modelbuild.tuples import NamedTuple
 
 
 class Laid(NamedTuple):

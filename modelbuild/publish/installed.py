@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 from collections.abc import Collection
-from typing import NamedTuple
 
 from modelbuild.digest import sha256
 from modelbuild.engine.store import Store
@@ -20,6 +19,7 @@ from modelbuild.publish.removal import Removal
 from modelbuild.publish.scratch import Scratch
 from modelbuild.publish.writable import refused
 from modelbuild.publish.written import Written
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import did_you_mean, listed
 
 _DIGEST = re.compile("sha256:[0-9a-f]{64}")

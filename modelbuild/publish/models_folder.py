@@ -32,8 +32,8 @@ from modelbuild.publish.written import Owner, Written
 
 T = TypeVar("T")
 
-SHARE = 100
-"""Names for each of which a small blob that nobody needs may stay a while."""
+SHARE, MANY = 10, 250
+"""Of more than a hundred names, those for each of which a small blob that nobody needs may stay; and how many of these may."""
 
 SEVERAL = 3
 """Names from which on they are put together."""
@@ -315,9 +315,8 @@ class ModelsFolder:
         Raises as `sweep` does.
         """
         loose = self.written.loose()
-        if len(loose) < self.written.count() // SHARE and not any(map(self._is_large, loose)):
-            return []
-        return self.sweep()
+        few = len(loose) < MANY and self.written.are_more(max(100, SHARE * len(loose)))
+        return [] if few and not any(map(self._is_large, loose)) else self.sweep()
 
     def _is_large(self, blob: str) -> bool:
         return (self.library.size(blob) or 0) > SMALL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild import interrupt
 from modelbuild.digest import file_name, sha256
@@ -24,6 +24,7 @@ from modelbuild.registry.download import Download, Hear
 from modelbuild.registry.partial import Blob, Partial, clear_old
 from modelbuild.registry.repository import DIGEST, Repository
 from modelbuild.registry.transport import Transport
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import shown, size
 
 PULLED = Owner("pulled from a registry")

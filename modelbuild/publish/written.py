@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from modelbuild.engine.database import Database
 from modelbuild.publish.one_by_one import FEW
+from modelbuild.tuples import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(NamedTuple):
     """Who wrote a name, as it is noted: the project of a file, or the one model that `-t` named on a command line.
 
     Nothing but that command line declares such a name, so no other build of the file may call it stale.
@@ -40,9 +39,9 @@ class Written:
         """name -> (who wrote it, manifest digest), of all or of `only` one"""
         return self._owned("select name, project, manifest from wrote where folder = ?", only)
 
-    def count(self) -> int:
-        """How many names there are."""
-        return int(self._database.rows("select count(*) from wrote where folder = ?", (self._folder,))[0][0])
+    def are_more(self, count: int) -> bool:
+        """Whether there are more names than so many."""
+        return bool(self._database.rows("select 1 from wrote where folder = ? limit 1 offset ?", (self._folder, count)))
 
     def putting(self, only: str | None = None) -> dict[str, tuple[Owner, str]]:
         """Names that were about to be written and were not noted since: they are ours if they say that manifest."""

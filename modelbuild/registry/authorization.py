@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from modelbuild.errors import Error
@@ -25,6 +25,7 @@ from modelbuild.registry.docker_config import Credentials
 from modelbuild.registry.ollama_key import OllamaKey
 from modelbuild.registry.origin import Origin, origin_of
 from modelbuild.registry.transport import Get
+from modelbuild.tuples import NamedTuple
 
 CLIENT = "modelbuild"
 """What we are to a service that gives tokens by OAuth2."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+
+from modelbuild.tuples import NamedTuple
 
 LONGEST = 8192
 """Bytes of one header that are read; a real one has some hundred."""

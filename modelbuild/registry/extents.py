@@ -5,7 +5,8 @@ from __future__ import annotations
 import bisect
 import os
 import re
-from typing import NamedTuple
+
+from modelbuild.tuples import NamedTuple
 
 LARGEST = 4 << 20
 """Bytes of a journal that are read. A real one has some ten for each few MiB of the file."""

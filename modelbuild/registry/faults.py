@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import ssl
 from http.client import IncompleteRead
-from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.files import reason
 from modelbuild.registry.origin import Origin
+from modelbuild.tuples import NamedTuple
 
 
 class Unreachable(Error):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from modelbuild.registry.local_blob import PIECE, Blob, pieces_of
+from modelbuild.tuples import NamedTuple
 
 
 class FileRange(NamedTuple):

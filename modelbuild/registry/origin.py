@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 from functools import lru_cache
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import shown
 
 PORTS = {"http": 80, "https": 443}

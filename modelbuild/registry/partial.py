@@ -12,13 +12,13 @@ import os
 import threading
 import time
 from types import TracebackType
-from typing import NamedTuple
 
 from modelbuild import ownership, page_cache
 from modelbuild.digest import file_name
 from modelbuild.errors import Stopped
 from modelbuild.files import DAY, PARTIAL, Waiting, lock_file
 from modelbuild.registry.extents import Extent, Extents, Journal
+from modelbuild.tuples import NamedTuple
 
 JOURNAL, LOCK = ".ranges", ".lock"
 

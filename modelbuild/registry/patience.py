@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from typing import NamedTuple
+
+from modelbuild.tuples import NamedTuple
 
 
 class Patience(NamedTuple):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import ipaddress
-from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from modelbuild.errors import Error
 from modelbuild.registry.origin import PORTS, Origin
+from modelbuild.tuples import NamedTuple
 
 
 class Proxy(NamedTuple):

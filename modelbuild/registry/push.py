@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from modelbuild import interrupt
 from modelbuild.digest import sha256
@@ -25,6 +25,7 @@ from modelbuild.registry.refusals import refusal
 from modelbuild.registry.repository import ACCEPT, Repository
 from modelbuild.registry.transport import Answer, Transport
 from modelbuild.registry.upload import Upload, denied
+from modelbuild.tuples import NamedTuple
 
 CONNECTIONS = 4
 """Blobs that are looked for, or sent, at once."""

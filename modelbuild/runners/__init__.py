@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, Literal, NamedTuple, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 
 ORDER = ("ollama", "llama-server", "xllamacpp")
 """Which is used if several could be; others come after these."""

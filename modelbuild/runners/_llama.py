@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.errors import Error
 from modelbuild.ollama import prompt
@@ -11,6 +11,7 @@ from modelbuild.ollama.chat_templates import recognize
 from modelbuild.ollama.go_template import Unsupported
 from modelbuild.ollama.template import find_fault
 from modelbuild.runners import Full, Model, Piece, Timing
+from modelbuild.tuples import NamedTuple
 
 DEFAULTS: Mapping[str, Any] = {
     "temperature": 0.8,

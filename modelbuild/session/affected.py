@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from modelbuild.engine.action import ABSENT, Action
 from modelbuild.engine.graph import Graph, Output, Source
@@ -17,6 +17,7 @@ from modelbuild.session.forecast import Forecast, of_output
 from modelbuild.session.revision import SMALL, Revision
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.why import Cause, Why
+from modelbuild.tuples import NamedTuple
 
 Change = Literal["changed", "added", "removed", "broken", "fixed"]
 

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Iterable, Iterator
 from math import sqrt
-from typing import NamedTuple
 
 from modelbuild.checkpoint.adapters import proof
 from modelbuild.engine.graph import Output, Source, Step
@@ -21,6 +20,7 @@ from modelbuild.tensors.evaluate import Mismatch, Reader
 from modelbuild.tensors.ftypes import block_of
 from modelbuild.tensors.recipe import Expression, Recipe
 from modelbuild.tensors.tensor import TensorTable
+from modelbuild.tuples import NamedTuple
 
 
 class Applied(NamedTuple):

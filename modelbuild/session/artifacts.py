@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
 
 from modelbuild import shapes
 from modelbuild.engine.graph import Output
@@ -18,6 +17,7 @@ from modelbuild.session.exports import Wanted, stems
 from modelbuild.session.session import Session
 from modelbuild.shapes._finished import Copy, Finished, Range, Spliced, Text
 from modelbuild.shapes._oci import Artifact
+from modelbuild.tuples import NamedTuple
 
 
 class Packed(NamedTuple):

@@ -231,13 +231,15 @@ class _Building:
         """Keep a stamp of what is finished, under the words it was asked for with."""
         session, graph, results = self._session, self._graph, build.results
         outputs: dict[str, Stats] = {}
+        known: Stats = {}
         for output in graph.outputs:
             found = self._destination.finished(
                 output, results[output.manifest], [results[name] for name in output.made]
             )
             if found is None:
                 return
-            outputs[output.label] = found
+            # Most have files in common.
+            outputs[output.label] = {path: known.setdefault(path, info) for path, info in found.items()}
         sources = {source.path for source in graph.sources()}
         key = session.stamp_key(selection.targets, selection.into)
         parts, looks = Parts(session.store.database, key), session.looks()

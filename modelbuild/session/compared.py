@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.checkpoint import ggufs
 from modelbuild.checkpoint.ggufs import Told
@@ -15,6 +15,7 @@ from modelbuild.ollama.library import Library, Served
 from modelbuild.session.layers import Texts
 from modelbuild.tensors import file_digest
 from modelbuild.tensors.formats import gguf
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.engine.cache import LocalCache

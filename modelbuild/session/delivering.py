@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 from modelbuild.errors import Error
 from modelbuild.ollama import manifest
@@ -12,6 +12,7 @@ from modelbuild.ollama.library import Library, Served
 from modelbuild.ollama.manifest import Layer
 from modelbuild.ollama.name import displayed
 from modelbuild.session.layers import Texts
+from modelbuild.tuples import NamedTuple
 
 OLDEST = (0, 5, 5)
 """The first version whose `create` takes files by their digests."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from modelbuild.engine.graph import Graph
 from modelbuild.engine.parts import Parts
@@ -19,6 +18,7 @@ from modelbuild.plan.parts import Divided, Part
 from modelbuild.session.kept_plan import BASED, LOOKS, SHARED, WHOLE, Head, KeptPlan, file_mark, marks_of
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.stamp import Changes, Edit, Stamp, signed
+from modelbuild.tuples import NamedTuple
 
 MOST = 100
 """Models that are planned again alone."""
@@ -59,9 +59,8 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
     _keep(session, id_, known.parts, new, revised)
     known = known._replace(parts={**known.parts, **new})
     reached = {model: known.parts[model] for model in models}
-    labels = stamp.labels()
     graph = parts.graph(known)
-    outputs = [each for each in graph.outputs if each.label.partition(":")[0] in models and each.label in labels]
+    outputs = [each for each in graph.outputs if each.label.partition(":")[0] in models and stamp.has(each.label)]
     if not outputs:
         return None
     plan = KeptPlan(head, lambda: session.parts.all(id_) or {}, id_)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, Protocol
 
 from modelbuild.files import reason
+from modelbuild.tuples import NamedTuple
 
 State = Literal["coming", "whole", "gone"]
 """Of an entry: it came or is being written, and more is to come; it stands there, or what was written to it does; it went."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import NamedTuple
 
 from modelbuild import interrupt
 from modelbuild.engine.action import ActionResult, Made
@@ -18,6 +17,7 @@ from modelbuild.session.session import Session
 from modelbuild.session.shared import Shared, connected, pin_weights
 from modelbuild.sharing.cache import SharedCache
 from modelbuild.sharing.line import Lost
+from modelbuild.tuples import NamedTuple
 
 Hear = Callable[[Event], None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.engine.log import Log
@@ -13,6 +13,7 @@ from modelbuild.ollama.name import displayed
 from modelbuild.plan import planned
 from modelbuild.session import shown_inputs, state
 from modelbuild.session.session import Selection, Session
+from modelbuild.tuples import NamedTuple
 
 MODEL_STATES = {"yes": "built", "changed": "changed", "no": "not built"}
 

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import NamedTuple
 
 from modelbuild import shapes
 from modelbuild.digest import sha256
@@ -24,6 +23,7 @@ from modelbuild.session.session import Selection, Session
 from modelbuild.shapes._finished import AHEAD, Copy, Entry, Finished, Spliced
 from modelbuild.shapes._names import safe
 from modelbuild.tensors.formats import limit as limits
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Graph, Output, Source
@@ -13,6 +13,7 @@ from modelbuild.engine.sources import Limit
 from modelbuild.engine.standing import Due, Standing, due, look_up
 from modelbuild.errors import Error
 from modelbuild.ollama.name import Name
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 if TYPE_CHECKING:

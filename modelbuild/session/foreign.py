@@ -9,7 +9,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelbuild import contained, machine, tools
 from modelbuild import digest as digests
@@ -21,6 +21,7 @@ from modelbuild.errors import Error, Stopped
 from modelbuild.files import DAY, make_folder, open_plain, unwritten
 from modelbuild.plan.needs import no_memory_for
 from modelbuild.session import tool_words
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     import threading
@@ -101,8 +102,7 @@ class Program:
     def run(self, name: str, options: Mapping[str, Any]) -> Made:
         """Run the tool, read what it made, and take that into the store."""
         tool, worker = tools.get(name), self._worker
-        top = os.path.join(worker.store.root, FOLDER)
-        logs = os.path.join(top, LOGS)
+        logs = os.path.join(top := os.path.join(worker.store.root, FOLDER), LOGS)
         make_folder(logs)
         _sweep(top)
         log = os.path.join(logs, f"{digests.file_name(self._action)}.log")

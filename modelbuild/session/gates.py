@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.engine.graph import Output
 from modelbuild.engine.standing import Standing
 from modelbuild.engine.store import Damaged
 from modelbuild.plan import planned
 from modelbuild.session.session import Session
+from modelbuild.tuples import NamedTuple
 
 
 class Verdict(NamedTuple):

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild import interrupt
 from modelbuild.checkpoint import hf_cache, shards
@@ -20,6 +20,7 @@ from modelbuild.checkpoint.checkpoint import SIZE_LIMIT
 from modelbuild.checkpoint.hf_repository import Repository, is_commit
 from modelbuild.errors import Error
 from modelbuild.files import free, make_folder, reason
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import shown, size
 
 if TYPE_CHECKING:

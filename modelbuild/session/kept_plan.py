@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.digest import xxh3
 from modelbuild.engine.database import Database
@@ -14,6 +15,7 @@ from modelbuild.engine.parts import Parts
 from modelbuild.errors import Error
 from modelbuild.observed import Look
 from modelbuild.project.remote_cache import RemoteCache
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.engine.graph import Graph
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 WHOLE, BROKEN = "plan:", "broken:"
 """Where a plan is kept, by whether something of it is broken. One that is mended is most likely what it was, but for an edit."""
+
+MANY = 1000
+"""Variants of a project that is large: what is not needed any more leaves the memory."""
 
 WORDS, LOOKS, SHARED, BASED = ":words", ":looks", ":shared", ":based"
 """The parts that are of no model."""
@@ -129,6 +134,7 @@ class KeptPlan:
         made = KeptPlan(head, lambda: values)
         made.divided = plan.divided._replace(parts=divided)
         made.words, made.graph, made.remarks = project.targets.words, plan.graph, plan.remarks
+        made.looks = looks
         return made
 
     # In the cache
@@ -137,6 +143,10 @@ class KeptPlan:
         marks = [mark for model, part in self.divided.parts.items() for mark in marks_of(model, part)]
         self.id = parts.replace(self.values, marks)
         kept.put(key, self.id.encode() + b"\n" + self.head.encode())
+        # What it is kept as is as large as all that a build needs of it.
+        self._read = lambda: parts.all(self.id) or {}
+        for name in ("values", "divided"):
+            vars(self).pop(name, None)
 
     @staticmethod
     def kept_head(key: str, kept: Kept) -> tuple[str, Head] | None:
@@ -238,6 +248,9 @@ class KeptPlans:
     def keep(self, plan: KeptPlan) -> None:
         place = BROKEN if plan.broken else WHOLE
         plan.keep(place + self._key, self._kept, self._parts(place))
+        if len(plan.graph.outputs) > MANY:
+            # Much of what planned them refers to itself.
+            gc.collect()
         if place == WHOLE:
             self._forget()
 

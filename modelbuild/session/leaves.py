@@ -1,4 +1,4 @@
-"""Where the bytes of tensors lie: in weights of this build, in what a tool made, in what was made before; how weights are read."""
+"""Where the bytes of tensors lie: in weights of this build, in what a tool made, in what was made before; and how weights are read."""
 
 from __future__ import annotations
 

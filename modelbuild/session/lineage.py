@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.files import expand
 from modelbuild.ollama.modelfile.meaning import looks_like_path
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.project.project import Project

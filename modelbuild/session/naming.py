@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error
 from modelbuild.ollama.name import TAG, Name, displayed
 from modelbuild.plan import planned
 from modelbuild.session.session import Session
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 

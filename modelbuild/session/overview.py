@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.engine.graph import Output
 from modelbuild.engine.log import Log, Record
@@ -12,6 +12,7 @@ from modelbuild.project.broken import Broken
 from modelbuild.session import gates, state
 from modelbuild.session.gates import Verdict
 from modelbuild.session.session import Session
+from modelbuild.tuples import NamedTuple
 
 
 class Overview(NamedTuple):

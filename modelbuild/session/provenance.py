@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.engine.graph import Output, Source
 from modelbuild.files import LARGEST
@@ -12,6 +12,7 @@ from modelbuild.plan.planned import PlannedLayer
 from modelbuild.project.variant import Variant, modelfile_place
 from modelbuild.session import variants
 from modelbuild.session.session import Session
+from modelbuild.tuples import NamedTuple
 
 
 class Value(NamedTuple):

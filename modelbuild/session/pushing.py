@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.engine.graph import Output
 from modelbuild.errors import Error, Errors
@@ -17,6 +17,7 @@ from modelbuild.publish.installed import absent
 from modelbuild.session.models_root import models_root
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import Settings, folder_of
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 if TYPE_CHECKING:

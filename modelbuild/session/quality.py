@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import NamedTuple
 
 from modelbuild.engine.action import ActionResult
 from modelbuild.engine.graph import Output
@@ -29,6 +28,7 @@ from modelbuild.tensors.evaluate import Mismatch, Region
 from modelbuild.tensors.materialize import Resources, layout
 from modelbuild.tensors.quality import Comparison, MeasuredModel, Stored, Sums, is_exact
 from modelbuild.tensors.recipe import Recipe
+from modelbuild.tuples import NamedTuple
 
 Following = Callable[[int], AbstractContextManager[Callable[[int, int], None]]]
 """Given how many tensors are to be compared: a context, and what hears within it how far that is (bytes done, in all)."""

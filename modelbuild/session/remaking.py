@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from modelbuild import interrupt
 from modelbuild.engine.action import Action, ActionResult
@@ -17,6 +16,7 @@ from modelbuild.errors import Error, Stopped
 from modelbuild.session.session import Session
 from modelbuild.session.settings import memory_limit
 from modelbuild.session.worker import Worker
+from modelbuild.tuples import NamedTuple
 
 
 class Remade(NamedTuple):

@@ -11,13 +11,13 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
 
 from modelbuild.digest import xxh3
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import read_plain
 from modelbuild.project.discovery import PROJECT_FILE
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import cut
 
 SMALL = 1 << 20

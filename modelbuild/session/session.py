@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild import trace
 from modelbuild.digest import canonical, xxh3
@@ -19,10 +19,11 @@ from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.ollama.library import Library, default_folder
 from modelbuild.publish.written import Owner, Written
-from modelbuild.session.kept_plan import WHOLE, KeptPlan, KeptPlans
+from modelbuild.session.kept_plan import MANY, WHOLE, KeptPlan, KeptPlans
 from modelbuild.session.nearest import nearest
 from modelbuild.session.settings import Settings, cache_folder, started_in
 from modelbuild.session.stamp import Edit, Stamp
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 if TYPE_CHECKING:
@@ -198,7 +199,9 @@ class Session:
     def _make(self, observed: Observed) -> KeptPlan:
         from modelbuild.plan.plan import plan
 
-        self._project = project = self._load(observed)
+        project = self._load(observed)
+        # Many variants take much memory, and once they are planned hardly anybody asks for them.
+        self._project = project if len(project.targets.called) <= MANY else None
         models = self._models_option() or project.models or self._home(observed.env("OLLAMA_MODELS"))
         made = plan(project, observed, *self.elsewhere(observed, models), wanted=self.settings.wanted)
         plain = self.settings.wanted is None and self.file.endswith(".toml")
@@ -302,8 +305,7 @@ class Session:
 
     def libraries(self) -> list[Library]:
         """The models folders that FROM looks in: the one to write first."""
-        folders = [self._plan.models, self._home(os.environ.get("OLLAMA_MODELS"))]
-        return [Library(folder) for folder in dict.fromkeys(folders)]
+        return [*map(Library, dict.fromkeys([self._plan.models, self._home(os.environ.get("OLLAMA_MODELS"))]))]
 
     @cached_property
     def models(self) -> ModelsFolder:
@@ -341,10 +343,9 @@ class Session:
     def _without_withheld(
         self, targets: tuple[str, ...], outputs: Sequence[Output], broken: Sequence[Broken]
     ) -> Selection:
-        withheld = self.withheld
-        built = [output for output in outputs if output.label not in withheld]
-        others = [withheld[output.label] for output in outputs if output.label in withheld]
-        return Selection(targets, built, [*(withheld.get(each.label, each) for each in broken), *others])
+        built = [output for output in outputs if output.label not in self.withheld]
+        others = [self.withheld[output.label] for output in outputs if output.label in self.withheld]
+        return Selection(targets, built, [*(self.withheld.get(each.label, each) for each in broken), *others])
 
     def everything(self) -> Selection:
         """All that the project declares, or the part in whose folder the command works."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from modelbuild import machine
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 
 CACHE_LIMIT = 64 << 30
 """Bytes of the store's own artifacts that are kept, unless $MODELBUILD_CACHE_LIMIT says otherwise."""

@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
 from modelbuild.engine.build import Event
 from modelbuild.engine.graph import Graph, Source, Step
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.project.remote_cache import RemoteCache

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from modelbuild import tools
 from modelbuild.engine.graph import Source, Step
+from modelbuild.tuples import NamedTuple
 
 
 class Shown(NamedTuple):

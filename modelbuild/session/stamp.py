@@ -9,11 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.files import signature, young
 from modelbuild.machine import cores
 from modelbuild.observed import Look
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.engine.kept import Kept
@@ -82,6 +83,10 @@ class Chunk(NamedTuple):
         for owner, count in json.loads(self.owners):
             yield owner, {next(texts): next(texts) for _ in range(count)}
 
+    def is_of(self, owner: str) -> bool:
+        """Whether files of an owner are among these. All of them may be asked of after an edit, so this takes nothing apart."""
+        return json.dumps([owner])[:-1].encode() + b"," in self.owners
+
     def owner(self, number: int) -> str:
         """Whose file the one of this number is."""
         for owner, count in json.loads(self.owners):
@@ -136,14 +141,14 @@ class Stamp:
                     return None
         return Changes(paths, [*labels])
 
-    def labels(self) -> set[str]:
-        """The outputs that were built."""
-        return {owner for chunk in self._chunks.values() for owner, _ in json.loads(chunk.owners)} - {COMMON}
+    def has(self, label: str) -> bool:
+        """Whether an output was built."""
+        return any(chunk.is_of(label) for chunk in self._chunks.values())
 
     def common(self) -> set[str]:
         """The files that are of no output."""
         chunks = (chunk for name, chunk in self._chunks.items() if name.startswith(_COMMON))
-        return {path for chunk in chunks for _, files in chunk.taken_apart() for path in files}
+        return {path for chunk in chunks for path in chunk.files.decode(*_UTF8).split("\0")[::2]}
 
     def asks(self, looks: Iterable[Look]) -> bool:
         """Whether the variables of the environment at which these looks were are among its own."""
@@ -180,7 +185,7 @@ class Stamp:
             if name.startswith(_COMMON):
                 is_touched = any(path.encode(*_UTF8) in chunk.files for path in common)
             else:
-                is_touched = any(owner in outputs for owner, _ in json.loads(chunk.owners))
+                is_touched = any(map(chunk.is_of, outputs))
             if is_touched:
                 apart = [(owner, outputs.get(owner, files)) for owner, files in chunk.taken_apart()]
                 touched[name] = Chunk.of(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.checkpoint import hf_repository
 from modelbuild.digest import sha256
@@ -14,6 +14,7 @@ from modelbuild.ollama.name import Name
 from modelbuild.project import lock
 from modelbuild.project.lock import Outside
 from modelbuild.session import fetching, pins
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import did_you_mean, listed
 
 if TYPE_CHECKING:

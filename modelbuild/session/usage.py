@@ -6,7 +6,6 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from modelbuild.engine import garbage
 from modelbuild.engine.store import Store
@@ -14,6 +13,7 @@ from modelbuild.ollama.library import Library
 from modelbuild.ollama.name import Name
 from modelbuild.session import collecting, interrupted
 from modelbuild.session.artifact_kinds import KINDS, Kind, kind
+from modelbuild.tuples import NamedTuple
 
 
 class ModelUse(NamedTuple):

@@ -8,7 +8,6 @@ import stat
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 from modelbuild import interrupt, page_cache
 from modelbuild.digest import CHUNK
@@ -19,6 +18,7 @@ from modelbuild.files import open_plain, reason
 from modelbuild.ollama.library import Library
 from modelbuild.ollama.survey import survey
 from modelbuild.publish.aside import Aside
+from modelbuild.tuples import NamedTuple
 
 Progress = Callable[[int, int], None]
 """Told bytes done and in all, from any thread."""

@@ -11,11 +11,11 @@ import os
 import stat
 import time
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
 
 from modelbuild.files import DAY, TICK
 from modelbuild.observed import Listing, Look, entries
 from modelbuild.session.file_events import Concern, FileEvents
+from modelbuild.tuples import NamedTuple
 
 SHORTEST = 0.002
 """Seconds without a change after which a wait ends, where events tell that a file is whole."""

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild import tools
 from modelbuild.engine.action import ABSENT
@@ -16,6 +16,7 @@ from modelbuild.engine.standing import FORCED, Reason, changed
 from modelbuild.errors import Error
 from modelbuild.plan.naming import KEY_OF_TEXT
 from modelbuild.session.session import Session
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.engine.build import Event

@@ -192,6 +192,12 @@ class Inputs:
         """The bytes of what another step made."""
         return self._worker.store.read(self._digests[role])
 
+    def recipe(self, role: str) -> Recipe:
+        """The recipe that another step made."""
+        from modelbuild.tensors.recipe import Recipe
+
+        return Recipe.decode(self.artifact(role))
+
     def entry(self, role: str) -> ActionResult:
         """Digest and size of what another step made."""
         digest = self._digests[role]

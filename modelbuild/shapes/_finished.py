@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.checkpoint.chat import Answers
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.grammar import Command
 from modelbuild.ollama.name import Name
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import plural
 
 AHEAD = "sha256:" + "0" * 64

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.digest import sha256
 from modelbuild.shapes._finished import Content, Copy, Entry, Finished, Layer, Spliced, Text, part_names
 from modelbuild.shapes._seal import sealed_json
+from modelbuild.tuples import NamedTuple
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"

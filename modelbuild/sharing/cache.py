@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild import direct, trace
 from modelbuild.digest import sha256
@@ -24,6 +24,7 @@ from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import INDEX_LIMIT, LIMIT, Record, decode_index
 from modelbuild.sharing.signing import Signer, Trust
 from modelbuild.sharing.uploads import Sent, Uploads
+from modelbuild.tuples import NamedTuple
 
 ASKED_AT_ONCE = 32
 """Records that are asked for at the same time: of many, what counts is how long one answer takes."""

@@ -8,7 +8,6 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
 
 from modelbuild import trace
 from modelbuild.digest import CHUNK, Xxh3, sha256
@@ -26,6 +25,7 @@ from modelbuild.sharing.parts import LEAST, Part
 from modelbuild.sharing.record import LIMIT
 from modelbuild.sharing.signing import Signer, Trust
 from modelbuild.tensors.recipe import Recipe
+from modelbuild.tuples import NamedTuple
 
 NEAR = 64 << 10
 """Bytes between two tensors of a file that are fetched with them: a request of its own would take longer."""

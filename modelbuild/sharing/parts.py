@@ -10,13 +10,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.digest import canonical
 from modelbuild.sharing.record import LIMIT
 from modelbuild.sharing.signing import Signer, Trust
 from modelbuild.tensors import operations
 from modelbuild.tensors.recipe import Expression
+from modelbuild.tuples import NamedTuple
 
 VERSION = 1
 

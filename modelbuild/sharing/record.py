@@ -6,13 +6,14 @@ import base64
 import binascii
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.bounded_json import check
 from modelbuild.digest import canonical, sha256
 from modelbuild.engine.action import ActionResult, Range
 from modelbuild.errors import Error
 from modelbuild.sharing.signing import Signer, Trust
+from modelbuild.tuples import NamedTuple
 
 VERSION = 1
 

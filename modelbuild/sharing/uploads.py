@@ -8,16 +8,16 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import NamedTuple
 
 from modelbuild.digest import sha256
-from modelbuild.engine.action import ActionResult, Made
+from modelbuild.engine.action import Made
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
 from modelbuild.files import open_plain
 from modelbuild.remotes import BLOBS, CHUNK, RECORDS
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import SMALL, Record, encode_index
+from modelbuild.tuples import NamedTuple
 
 THREADS = 4
 

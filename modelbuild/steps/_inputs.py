@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.engine.action import ActionResult, Made
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 class Looked(NamedTuple):
     """What a look before a build gives: the recipe, and what is worth a look and stops nothing."""
 
-    recipe: bytes
+    recipe: Recipe
     warnings: Sequence[Error] = ()
 
 
@@ -35,6 +37,9 @@ class Inputs(Protocol):
 
     def artifact(self, role: str, /) -> bytes:
         """The bytes of what another step made."""
+
+    def recipe(self, role: str, /) -> Recipe:
+        """The recipe that another step made."""
 
     def values(self, x: Expression, /) -> bytes:
         """The bytes of a small tensor of the weights files among the sources, or of what is made of such.

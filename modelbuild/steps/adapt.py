@@ -50,16 +50,15 @@ def look(parameters: Parameters, inputs: Inputs) -> Looked:
 
     try:
         base, adapter, made = _made(parameters, inputs)
-        return Looked(made.encode(), [*naming.doubts(adapter, base.metadata), *layer.doubts(base, made)])
+        return Looked(made, [*naming.doubts(adapter, base.metadata), *layer.doubts(base, made)])
     except Error as error:
         raise reading.placed(error, inputs) from error
 
 
 def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Recipe]:
     from modelbuild.checkpoint.adapters import layer, reading
-    from modelbuild.tensors.recipe import Recipe
 
-    base = Recipe.decode(inputs.artifact("recipe"))
+    base = inputs.recipe("recipe")
     described = reading.card_of(inputs, parameters["folder"])
     adapter = reading.read(inputs)
     made = layer.recipe(base, adapter, described, outtype=parameters["outtype"], scale=parameters["scale"])

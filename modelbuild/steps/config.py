@@ -46,9 +46,8 @@ def run(parameters: Parameters, inputs: Inputs) -> bytes:
             **given,
         ).encode()
     from modelbuild.tensors.formats import gguf
-    from modelbuild.tensors.recipe import Recipe
 
-    recipe = Recipe.decode(inputs.artifact("recipe"))
+    recipe = inputs.recipe("recipe")
     family = _value(gguf, recipe.metadata, "general.architecture", "str")
     file_type = _value(gguf, recipe.metadata, "general.file_type", "u32")
     if "draft" in given:

@@ -58,7 +58,7 @@ def look(parameters: Parameters, inputs: Inputs) -> Looked:
         if lost:
             raise Errors([error.of_input() for error in lost])
         warnings = [*conversion.warnings(), *lacking]
-        return Looked(conversion.recipe.encode(), [warning.of_input() for warning in warnings])
+        return Looked(conversion.recipe, [warning.of_input() for warning in warnings])
     except Error as error:
         raise error.of_input() from error
 

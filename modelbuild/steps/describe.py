@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from modelbuild.steps._inputs import Inputs, Looked
+
+if TYPE_CHECKING:
+    from modelbuild.tensors.recipe import Recipe
 
 VERSION = 1
 MAKES = "recipe"
@@ -21,12 +24,16 @@ class Parameters(TypedDict):
 
 def run(parameters: Parameters, inputs: Inputs) -> bytes:
     """Make the recipe of the one in the role `recipe`."""
-    from modelbuild.checkpoint.described import describe
-    from modelbuild.tensors.recipe import Recipe
-
-    source = Recipe.decode(inputs.artifact("recipe"))
-    return Recipe(describe(source.metadata, parameters["metadata"]), source.tensors, source.constants).encode()
+    return _made(parameters, inputs).encode()
 
 
 def look(parameters: Parameters, inputs: Inputs) -> Looked:
-    return Looked(run(parameters, inputs))
+    return Looked(_made(parameters, inputs))
+
+
+def _made(parameters: Parameters, inputs: Inputs) -> Recipe:
+    from modelbuild.checkpoint.described import describe
+    from modelbuild.tensors.recipe import Recipe
+
+    source = inputs.recipe("recipe")
+    return Recipe(describe(source.metadata, parameters["metadata"]), source.tensors, source.constants)

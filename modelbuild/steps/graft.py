@@ -22,10 +22,9 @@ def run(parameters: Parameters, inputs: Inputs) -> bytes:
     """Make the recipe of the one in the role `checkpoint`. The roles of the other inputs are the names of the adapter's files."""
     from modelbuild.checkpoint import restored
     from modelbuild.checkpoint.adapters import reading
-    from modelbuild.tensors.recipe import Recipe
 
     try:
-        base = Recipe.decode(inputs.artifact("checkpoint"))
+        base = inputs.recipe("checkpoint")
         adapter = reading.read(inputs)
         return restored.grafted(base, adapter, inputs, scale=parameters["scale"]).encode()
     except Error as error:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from modelbuild.errors import Error
 from modelbuild.steps._inputs import Inputs, Looked
+
+if TYPE_CHECKING:
+    from modelbuild.tensors.recipe import Recipe
 
 VERSION = 1
 MAKES = "recipe"
@@ -19,6 +22,14 @@ class Parameters(TypedDict):
 
 def run(parameters: Parameters, inputs: Inputs) -> bytes:
     """Make the recipe. The roles of a split file's parts are their names."""
+    return _made(inputs).encode()
+
+
+def look(parameters: Parameters, inputs: Inputs) -> Looked:
+    return Looked(_made(inputs))
+
+
+def _made(inputs: Inputs) -> Recipe:
     from modelbuild.tensors import ftypes
     from modelbuild.tensors.formats import gguf, split
     from modelbuild.tensors.operations.leaf import leaf
@@ -39,8 +50,4 @@ def run(parameters: Parameters, inputs: Inputs) -> bytes:
     # Whatever the source's alignment, what is made of it is laid out in steps of 32 bytes, and must not say otherwise.
     ours = gguf.encode_value("u32", gguf.ALIGNMENT)
     metadata = {key: value for key, value in table.metadata.items() if key != "general.alignment" or value == ours}
-    return Recipe(metadata, entries).encode()
-
-
-def look(parameters: Parameters, inputs: Inputs) -> Looked:
-    return Looked(run(parameters, inputs))
+    return Recipe(metadata, entries)

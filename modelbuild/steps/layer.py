@@ -43,6 +43,4 @@ def run(parameters: Parameters, inputs: BlobInputs) -> bytes | Made:
         return manifest.messages_blob(parameters["messages"])
     if "file" in inputs.roles():
         return inputs.copy("file", link=bool(parameters.get("link")))
-    from modelbuild.tensors.recipe import Recipe
-
-    return inputs.materialize(Recipe.decode(inputs.artifact("recipe")))
+    return inputs.materialize(inputs.recipe("recipe"))

@@ -54,7 +54,7 @@ def look(parameters: Parameters, inputs: Inputs) -> Looked:
 
     try:
         base, adapter, made = _made(parameters, inputs)
-        return Looked(made.recipe.encode(), [*naming.doubts(adapter, base.metadata), *made.doubts])
+        return Looked(made.recipe, [*naming.doubts(adapter, base.metadata), *made.doubts])
     except Error as error:
         raise reading.placed(error, inputs) from error
 
@@ -62,9 +62,8 @@ def look(parameters: Parameters, inputs: Inputs) -> Looked:
 def _made(parameters: Parameters, inputs: Inputs) -> tuple[Recipe, Adapter, Merged]:
     from modelbuild.checkpoint.adapters import merged, parted, reading
     from modelbuild.checkpoint.adapters.places import Places
-    from modelbuild.tensors.recipe import Recipe
 
-    base = Recipe.decode(inputs.artifact("recipe"))
+    base = inputs.recipe("recipe")
     adapter = reading.read(inputs)
     requantize, unpacked = bool(parameters.get("requantize")), bool(parameters.get("unpacked"))
     described = reading.card_of(inputs, "")

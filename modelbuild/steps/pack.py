@@ -26,7 +26,7 @@ def run(parameters: Parameters, inputs: BlobInputs) -> Made:
     from modelbuild.tensors.recipe import Recipe
     from modelbuild.tensors.tensor import byte_count
 
-    found = Recipe.decode(inputs.artifact("checkpoint"))
+    found = inputs.recipe("checkpoint")
     # The widest values first, as save_file has them: then all of them are aligned.
     entries = sorted(found.tensors, key=lambda entry: -byte_count(entry.expression.dtype, (1,)))
     return inputs.pack(Recipe(found.metadata, entries, found.constants))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from modelbuild.errors import Error
 from modelbuild.steps._inputs import Inputs, Looked
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.tensors.ftypes import Mix
@@ -46,7 +47,7 @@ def look(parameters: Parameters, inputs: Inputs) -> Looked:
 
     asked = _asked(parameters, inputs)
     made = asked.made()
-    return Looked(made.encode(), doubts(asked.source, made, asked.ftype, asked.mix, asked.importance))
+    return Looked(made, doubts(asked.source, made, asked.ftype, asked.mix, asked.importance))
 
 
 class _Asked(NamedTuple):
@@ -64,13 +65,12 @@ class _Asked(NamedTuple):
 
 def _asked(parameters: Parameters, inputs: Inputs) -> _Asked:
     from modelbuild.tensors.ftypes import Mix
-    from modelbuild.tensors.recipe import Recipe
 
     fields = dict(parameters.get("mix") or {})
     fields["tensors"] = tuple((pattern, quant) for pattern, quant in fields.get("tensors", ()))
     path = parameters.get("imatrix")
     return _Asked(
-        Recipe.decode(inputs.artifact("recipe")),
+        inputs.recipe("recipe"),
         parameters["ftype"],
         Mix(**fields),
         bool(parameters.get("requantize")),

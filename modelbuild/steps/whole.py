@@ -23,6 +23,4 @@ class Parameters(TypedDict, total=False):
 
 def run(parameters: Parameters, inputs: BlobInputs) -> Made:
     """Make the file of the recipe in the role `recipe`; what a tool made of its tensors is in the role `weights`."""
-    from modelbuild.tensors.recipe import Recipe
-
-    return inputs.materialize(Recipe.decode(inputs.artifact("recipe")), stored=True)
+    return inputs.materialize(inputs.recipe("recipe"), stored=True)

@@ -11,13 +11,13 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 from modelbuild import direct
 from modelbuild.digest import Xxh3
 from modelbuild.errors import Error, Stopped
 from modelbuild.tensors import operations, packing
 from modelbuild.tensors.recipe import Entry, Expression
+from modelbuild.tuples import NamedTuple
 
 Buffer = bytearray | memoryview
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from modelbuild import interrupt
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Error
 from modelbuild.files import reason
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -61,7 +61,7 @@ def digest_all(path: str, head: Head, table: TensorTable, size: int, executor: E
         digests = dict[tuple[int, int], str]()
         for batch in run(lambda regions: _hash(path, descriptor, regions), _batches(regions)):
             digests.update(batch)
-    known = {t.name: replace(t, digest=digests[t.offset, t.length]) for t in table.tensors.values()}
+    known = {t.name: t._replace(digest=digests[t.offset, t.length]) for t in table.tensors.values()}
     parts = [head.digest, *(digests[region] for region in regions)]
     return Digested(xxh3(canonical(parts)), TensorTable(table.metadata, known))
 

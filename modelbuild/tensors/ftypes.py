@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.tensors import quants
 from modelbuild.tensors.tensor import Shape
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import did_you_mean, got, listed
 
 FTYPES = {

@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from modelbuild import direct, trace
 from modelbuild.digest import Xxh3
@@ -23,6 +22,7 @@ from modelbuild.tensors import quants, shared
 from modelbuild.tensors.evaluate import Buffer, Chunk, Reader, Region
 from modelbuild.tensors.formats import gguf, safetensors
 from modelbuild.tensors.recipe import Recipe
+from modelbuild.tuples import NamedTuple
 
 CHUNK = 2 << 20
 """Elements of a chunk that is computed, where memory allows; 4 MiB of bf16."""

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.digest import Xxh3, canonical, xxh3
 from modelbuild.errors import Stopped
@@ -24,6 +24,7 @@ from modelbuild.tensors.evaluate import Mismatch, Reader, Region
 from modelbuild.tensors.lazy import np
 from modelbuild.tensors.materialize import Resources
 from modelbuild.tensors.recipe import Expression
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from math import prod
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
@@ -18,6 +18,7 @@ from modelbuild.tensors.operations.dequantize import dequantize
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.operations.quantize import quantize as packed
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 if TYPE_CHECKING:

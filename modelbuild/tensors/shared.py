@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
 
 from modelbuild import direct
 from modelbuild.files import open_plain, unwritten
 from modelbuild.tensors.evaluate import Gone, Region
+from modelbuild.tuples import NamedTuple
 
 LEAST = 64 << 10
 """Bytes from which on sharing costs less than copying."""

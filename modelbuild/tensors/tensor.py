@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from math import prod
 
 from modelbuild.tensors import quants
+from modelbuild.tuples import NamedTuple
 
 Shape = tuple[int, ...]
 """Outermost dimension first, as in numpy and safetensors; GGUF writes the reverse."""
@@ -22,8 +22,7 @@ def byte_count(dtype: str, shape: Shape) -> int:
     return prod(shape) // quant.block * quant.bytes
 
 
-@dataclass(frozen=True)
-class Tensor:
+class Tensor(NamedTuple):
     """A tensor in a source file: `length` bytes at `offset`, dtype in lower case (`bf16`, `q4_k`)."""
 
     name: str
@@ -35,8 +34,7 @@ class Tensor:
     """`xxh3:` of the bytes; empty until they have been hashed."""
 
 
-@dataclass(frozen=True)
-class TensorTable:
+class TensorTable(NamedTuple):
     """What a weights file says of itself, without its weights.
 
     metadata  safetensors: the `__metadata__` strings, UTF-8 encoded; GGUF: encoded values (see formats.gguf)

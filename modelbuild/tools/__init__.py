@@ -10,11 +10,12 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from modelbuild.checkpoint.chat import ENCODERS
 from modelbuild.errors import Error
 from modelbuild.observed import Listing
+from modelbuild.tuples import NamedTuple
 
 Entries = Callable[[str], Listing]
 """Lists a folder, in words of `observed.entries`; one that is not there has nothing."""

@@ -18,6 +18,7 @@ from modelbuild.steps import adapt, merge
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.recipe import Recipe
 from tests import adapters, recipes, zoo
+from tests.at_length import examples
 from tests.tensors.formats import golden
 
 STEM = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -250,7 +251,7 @@ NAMES = [
 MODULES = ["model.layers.0.self_attn.q_proj", "model.embed_tokens", "model.layers.0.mlp.experts", "lm_head", "x"]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4),
     st.dictionaries(

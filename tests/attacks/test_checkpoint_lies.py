@@ -18,6 +18,7 @@ from modelbuild.steps import convert
 from modelbuild.tensors.formats import safetensors
 from modelbuild.tensors.recipe import Recipe
 from modelbuild.tensors.tensor import TensorTable
+from tests.at_length import examples
 from tests.tensors.formats import golden
 
 from .. import checkpoints, recipes
@@ -278,7 +279,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SMALL = {**checkpoints.CONFIG, "hidden_size": 64, "intermediate_size": 64, "num_hidden_layers": 1}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(some(KEYS), some(SETTINGS), some(CARD), some(["top_k", "sequence", "temperature"]))
 def test_any_configuration_gives_a_recipe_or_an_error(
     small: Path, changes: dict[str, Any], settings: dict[str, Any], card: dict[str, Any], sampling: dict[str, Any]
@@ -301,7 +302,7 @@ TEMPLATE = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     some(TOKENIZER),
     st.none() | TEMPLATE,
@@ -333,7 +334,7 @@ def test_any_tokenizer_gives_a_recipe_or_an_error(
         (small / name).unlink()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.data())
 def test_damaged_pieces_give_a_recipe_or_an_error(small: Path, data: st.DataObject) -> None:
     content = bytearray(checkpoints.pieces())

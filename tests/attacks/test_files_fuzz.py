@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.at_length import examples
+
 from .fuzz import WAYS, Converter
 
 
@@ -18,7 +20,7 @@ def converter(tmp_path_factory: pytest.TempPathFactory) -> Converter:
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(random=st.randoms(use_true_random=False), pre=st.sampled_from((None, "llama-bpe")))
 def test_files_at_random(converter: Converter, way: str, random: Random, pre: str | None) -> None:
     converter.convert(WAYS[way](random), pre=pre)

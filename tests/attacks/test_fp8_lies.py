@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
+from tests.at_length import examples
 from tests.tensors.formats import golden
 
 from .. import checkpoints
@@ -134,7 +135,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return checkpoints.write(tmp_path_factory.mktemp("fuzz") / "m")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     st.sampled_from(["fp8", "compressed-tensors", "modelopt", "mxfp4", None, 3]),
     st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4),

@@ -16,6 +16,7 @@ from modelbuild.steps import import_
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
 from modelbuild.tensors.tensor import TensorTable
+from tests.at_length import examples
 from tests.tensors.formats import golden
 
 
@@ -221,7 +222,7 @@ def test_the_undamaged_file_is_read(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.data())
 def test_damage_gives_a_table_or_an_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     content = bytearray(GOOD)
@@ -235,7 +236,7 @@ def test_damage_gives_a_table_or_an_error(tmp_path_factory: pytest.TempPathFacto
     look(tmp_path_factory.getbasetemp() / "damaged.gguf", bytes(content))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.binary(max_size=120), st.integers(0, 3), st.integers(0, 3))
 def test_any_bytes_give_a_table_or_an_error(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, tensors: int, values: int

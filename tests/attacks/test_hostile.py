@@ -20,13 +20,12 @@ ROOT = Path(__file__).parents[2]
 PEAK = 600 << 20
 
 QUICK = (
-    "card-tags-a-megabyte-3000-times", "card-merged-wide", "card-sixties-without-end", "card-hexadecimal-of-5000-digits",
-    "config-vocab-size-16777216", "config-900-deep", "generation-top-k-of-400-digits", "gguf-split-count-a-text",
-    "gguf-split-count-a-list", "gguf-type-a-list", "imatrix-claims-values", "index-of-20000-missing-files",
-    "safetensors-shape-960-deep", "safetensors-shape-of-100000-dimensions", "safetensors-one-key-of-20000-twice",
-    "template-doubling", "tokenizer-charsmap-of-ff", "tokenizer-length-0", "tokenizer-prepend-10-kib",
-    "tokenizer-regex-pluses", "tokenizer-replace-by-a-thousand-four-times", "tokenizer-template-of-a-missing-token",
-    "tokenizer-unk-missing", "toml-hexadecimal-variable", "toml-metadata-of-400-digits",
+    "card-merged-wide", "card-hexadecimal-of-5000-digits", "config-vocab-size-16777216", "config-900-deep",
+    "generation-top-k-of-400-digits", "gguf-split-count-a-text", "gguf-type-a-list", "imatrix-claims-values",
+    "index-of-20000-missing-files", "safetensors-shape-960-deep", "safetensors-shape-of-100000-dimensions",
+    "template-doubling", "tokenizer-length-0", "tokenizer-regex-pluses", "tokenizer-replace-by-a-thousand-four-times",
+    "tokenizer-template-of-a-missing-token", "tokenizer-unk-missing", "toml-hexadecimal-variable",
+    "toml-metadata-of-400-digits",
 )  # fmt: skip
 """One or two of each kind, for every run of the tests; all others are run with the peers."""
 

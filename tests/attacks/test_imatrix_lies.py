@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from modelbuild.errors import Error, render
 from modelbuild.tensors.formats import imatrix
 from modelbuild.tensors.formats.gguf import encode_value, header
+from tests.at_length import examples
 from tests.tensors.formats import golden
 from tests.tensors.formats.test_imatrix import older
 
@@ -172,7 +173,7 @@ def test_undamaged_files_are_read() -> None:
     assert list(imatrix.parse(OLD, "imatrix").entries) == ["a.weight", "b.weight"]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(st.data())
 def test_damage_gives_a_matrix_or_an_error(data: st.DataObject) -> None:
     content = bytearray(data.draw(st.sampled_from([GOOD, OLD])))
@@ -186,7 +187,7 @@ def test_damage_gives_a_matrix_or_an_error(data: st.DataObject) -> None:
     look(bytes(content))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.binary(max_size=80), st.integers(1, 3))
 def test_any_bytes_give_a_matrix_or_an_error(data: bytes, entries: int) -> None:
     look(data)

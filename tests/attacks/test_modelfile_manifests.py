@@ -15,6 +15,7 @@ from modelbuild.files import LARGEST
 from modelbuild.ollama import manifest
 from modelbuild.ollama.go_json import encode_json
 from modelbuild.ollama.manifest import Manifest, parse_params
+from tests.at_length import examples
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 CONFIG = {"mediaType": manifest.CONFIG, "digest": DIGEST, "size": 1}
@@ -89,7 +90,7 @@ json_values: st.SearchStrategy[Any] = st.deferred(
 )
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_manifest_or_an_error(data: bytes) -> None:
     try:
@@ -100,7 +101,7 @@ def test_any_bytes_are_a_manifest_or_an_error(data: bytes) -> None:
     assert Manifest.parse(read.encode()) == read
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_params_or_an_error(data: bytes) -> None:
     try:

@@ -14,6 +14,7 @@ from modelbuild.files import expand
 from modelbuild.ollama.modelfile import parse
 from modelbuild.ollama.modelfile import render as printed
 from modelbuild.ollama.modelfile.meaning import looks_like_path
+from tests.at_length import examples
 
 REAL = Path(__file__).parents[2] / "../shared/data/modelfiles"
 TOKENS = [
@@ -43,14 +44,14 @@ def check(data: str | bytes) -> None:
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=16).map("".join))
 def test_any_mix_of_tokens(text: str) -> None:
     check(text)
     check("FROM x\n" + text)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(max_size=60) | st.binary(max_size=60))
 def test_any_text_and_any_bytes(data: str | bytes) -> None:
     check(data)
@@ -61,7 +62,7 @@ def real() -> list[bytes]:
     return [path.read_bytes()[:1500] for path in sorted(REAL.iterdir())] if REAL.is_dir() else []
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.data())
 def test_damaged_real_modelfiles(data: st.DataObject) -> None:
     if not real():
@@ -75,7 +76,7 @@ def test_damaged_real_modelfiles(data: st.DataObject) -> None:
     check(text)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=30).filter(lambda text: not text.startswith("~")))
 def test_any_argument_expands_to_an_absolute_path_or_an_error(argument: str) -> None:
     try:

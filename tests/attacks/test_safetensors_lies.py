@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from modelbuild.errors import Error, render
 from modelbuild.tensors.formats import safetensors
+from tests.at_length import examples
 from tests.tensors.formats import golden
 
 
@@ -127,7 +128,7 @@ def look(path: Path, data: bytes) -> None:
     assert safetensors.survey(str(path)).table.tensors.keys() == table.tensors.keys()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.data())
 def test_damage_gives_a_table_or_an_error(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     content = bytearray(GOOD)
@@ -153,13 +154,13 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b", "__metadata__"]), JSON), st.integers(0, 40))
 def test_any_header_gives_a_table_or_an_error(tmp_path_factory: pytest.TempPathFactory, header: Any, size: int) -> None:
     look(tmp_path_factory.getbasetemp() / "any.safetensors", file(header, size))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.binary(max_size=100))
 def test_any_bytes_give_a_table_or_an_error(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     look(tmp_path_factory.getbasetemp() / "bytes.safetensors", data)

@@ -18,11 +18,12 @@ from modelbuild.project import keys, schema
 from modelbuild.project.document import shape
 from modelbuild.project.locate import Place
 from modelbuild.project.project import Project
+from tests.at_length import examples
 from tests.project.test_document import CASES, DESIGN
 
 from ..projects import Kept, load, write
 
-quick = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=examples(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture

@@ -10,7 +10,11 @@ from modelbuild.errors import Error
 
 
 def test_a_class_is_read_by_one_architecture() -> None:
-    found = [word for kind in architectures.known() for word in (*kind.CLASSES, *vars(kind).get("ALIASES", ()))]
+    found = [
+        word
+        for kind in architectures.known()
+        for word in (*vars(kind).get("CLASSES", ()), *vars(kind).get("ALIASES", ()))
+    ]
     assert len(found) == len(set(found))
     assert architectures.find("LlamaForCausalLM") is Llama
     types = [kind.MODEL_TYPE for kind in architectures.known() if kind.MODEL_TYPE]

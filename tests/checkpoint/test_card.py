@@ -18,6 +18,7 @@ from modelbuild.checkpoint import card
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
+from tests.at_length import examples
 
 # Its guesses change from release to release; those of 0.19 are the ones that the pinned converter makes.
 as_pinned = pytest.mark.skipif(
@@ -37,7 +38,7 @@ TOTALS = st.sampled_from([0, 260_000, 1_500_000, 1_235_814_432, 7_000_000_000, 4
 
 
 @as_pinned
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(IDS, TOTALS)
 def test_ids_fall_into_the_parts_that_gguf_py_finds(text: str, total: int) -> None:
     found = card.parse_id(text, total)
@@ -129,7 +130,7 @@ NUMBERS = st.fixed_dictionaries(
 
 
 @as_pinned
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     CARDS,
     NUMBERS,

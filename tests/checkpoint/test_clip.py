@@ -17,7 +17,7 @@ from modelbuild.checkpoint.shards import Gap
 from modelbuild.errors import Error, Errors
 from modelbuild.steps import convert
 from modelbuild.tensors.formats.gguf import decode_value
-from modelbuild.tensors.recipe import Recipe
+from modelbuild.tensors.recipe import Expression, Recipe
 from modelbuild.tensors.tensor import Tensor, TensorTable
 from tests import towers
 
@@ -51,10 +51,16 @@ class Folder:
     def artifact(self, role: str) -> bytes:
         raise AssertionError(role)
 
+    def recipe(self, role: str) -> Recipe:
+        raise AssertionError(role)
+
+    def values(self, x: Expression) -> bytes:
+        raise AssertionError(x)
+
 
 def look(folder: Folder) -> Recipe:
     values = convert.Parameters(folder="model", outtype="auto", part="projector")
-    return Recipe.decode(convert.look(values, folder).recipe)
+    return convert.look(values, folder).recipe
 
 
 def refused(folder: Folder) -> list[Error]:

@@ -19,6 +19,7 @@ from modelbuild.checkpoint.described import describe
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import decode_value, encode_value, type_name
+from tests.at_length import examples
 from tests.checkpoint.test_card import CARDS, NUMBERS, TEXT, as_pinned
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -52,7 +53,7 @@ def gguf_py(folder: Path, override: Path) -> dict[str, bytes]:
 
 
 @as_pinned
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(CARDS, NUMBERS, GIVEN)
 def test_the_file_says_what_the_converters_option_makes_it_say(
     tmp_path_factory: pytest.TempPathFactory, found: dict[str, Any], numbers: dict[str, Any], given: dict[str, Any]

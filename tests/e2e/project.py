@@ -6,6 +6,8 @@ import json
 import os
 import struct
 import sys
+import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,14 @@ from tests import events
 from tests.e2e import warm
 
 TINY = {"layers": 2, "hidden": 256, "intermediate": 256, "vocabulary": 300}
+
+
+@lru_cache(8)
+def _checkpoint(**size: int) -> dict[str, bytes]:
+    """The files of a checkpoint; most projects have the same."""
+    with tempfile.TemporaryDirectory() as folder:
+        synthetic.checkpoint(Path(folder), **size)
+        return {path.name: path.read_bytes() for path in Path(folder).iterdir()}
 
 
 class Project:
@@ -34,7 +44,9 @@ class Project:
 
     def checkpoint(self, name: str = "weights", **size: int) -> Path:
         """A checkpoint with a chat template of no known family: no TEMPLATE is made of it, and servers render it."""
-        synthetic.checkpoint(self.folder / name, **{**TINY, **size})
+        (self.folder / name).mkdir(parents=True, exist_ok=True)
+        for file, data in _checkpoint(**{**TINY, **size}).items():
+            (self.folder / name / file).write_bytes(data)
         config = self.folder / name / "tokenizer_config.json"
         config.write_text(json.dumps({**json.loads(config.read_text()), "chat_template": "{{ messages }}"}))
         return self.folder / name

@@ -374,7 +374,7 @@ def test_a_gate_stops_the_variant_that_falls_short_and_what_is_based_on_it(nativ
     told = native.run("status")
     assert "fell short  m:q2_K: its divergence is " in told and "1 passed, 2 fell short" in told
     shown = " ".join(native.run("show", "m:q2_K").split())
-    assert "gate divergence at most 0.002" in shown and "ModelBuild.toml:8:7" in shown
+    assert "gate divergence at most 0.002" in shown and "ModelBuild.toml:8:1" in shown
     figures = json.loads(native.run("quality", "m", "--json"))
     found = {
         each["label"]: each["divergence"]["kld"] for each in (figures["data"] if isinstance(figures, dict) else figures)

@@ -123,8 +123,10 @@ def _work(asked: Asked, share: str, folder: Path, elsewhere: Path | None) -> Non
     number, jobs = map(int, share.split("/"))
     for place in places(asked.scenarios, folder, elsewhere):
         for case in _cases(asked, place):
-            # Not each `jobs`th of all: two workers need not count the same number of calls.
-            if asked.at is not None or case.nth // asked.every % jobs == number:
+            # Not each `jobs`th of all: two workers need not count the same number of calls. And where a fault has one case or
+            # two, they are not all the first worker's.
+            turn = case.nth // asked.every + asked.faults.index(case.fault)
+            if asked.at is not None or turn % jobs == number:
                 print(run_case(place, case).encode(), flush=True)
 
 
@@ -138,8 +140,9 @@ def _cases(asked: Asked, place: Place) -> Iterator[Case]:
             continue
         if key not in counted:
             counted[key] = len(calls(place, fault))
-        # The samples of two faults meet different calls.
-        for nth in range(1 + offset * 7 % asked.every, counted[key] + 1, asked.every):
+        # The samples of two faults meet different calls; of few calls, one.
+        first = offset * asked.every // len(asked.faults) % max(1, min(asked.every, counted[key]))
+        for nth in range(1 + first, counted[key] + 1, asked.every):
             yield Case(name, fault, nth)
 
 

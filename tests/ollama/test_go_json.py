@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from modelbuild.errors import Error
 from modelbuild.ollama.go_json import encode_json, parse_object
+from tests.at_length import examples
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_maps_are_ordered_by_bytes() -> None:
     assert list(json.loads(text)) == sorted(keys, key=str.encode)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_float_reads_back(value: float) -> None:
     text = encode_json(value).decode().strip()
@@ -72,7 +73,7 @@ def test_a_float_reads_back(value: float) -> None:
     assert ("e" in text) == bool(small)
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda each: st.lists(each) | st.dictionaries(
     st.text(), each)))  # fmt: skip
 def test_json_reads_back(value: Any) -> None:

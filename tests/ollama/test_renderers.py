@@ -46,6 +46,15 @@ def test_a_checkpoint(case: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "template", ["User: {{ text }}\n\nAssistant:", "<|im_user|>user<|im_middle|>{{ text }}<|im_end|>"]
+)
+def test_a_deepseek_whose_turns_are_marked_otherwise(template: str) -> None:
+    assert renderers.of_checkpoint(["DeepseekV3ForCausalLM", "deepseek_v3"], template) is None
+    marked = renderers.of_checkpoint(["DeepseekV2ForCausalLM"], "<｜User｜>{{ text }}<｜Assistant｜>")
+    assert marked is not None and marked.renderer == "deepseek3.1"
+
+
+@pytest.mark.parametrize(
     "name",
     ["LlamaForCausalLM", "Qwen2ForCausalLM", "Gemma3ForCausalLM", "Gemma4AssistantForCausalLM", "", "x" * 10_000],
 )

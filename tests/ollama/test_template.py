@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from modelbuild.errors import Error, render
 from modelbuild.ollama.modelfile import parse
 from modelbuild.ollama.template import WORDS, find_fault, placed
+from tests.at_length import examples
 
 REAL = Path(__file__).parents[2] / "../shared/data/modelfiles"
 
@@ -129,7 +130,7 @@ TOKENS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=16).map("".join) | st.text(max_size=30))
 def test_any_text_is_a_template_or_has_a_fault_inside_it(text: str) -> None:
     for each in (text, "{{ " + text + " }}"):

@@ -12,7 +12,9 @@ from tests.zoo import gemma4_assistant, gemma4_text
 
 from .peers import Process
 
-CASES = {"qwen3_5": "text", "qwen3_5_moe": "text", "qwen3_next": "blocks for further tokens"}
+CASES = {"qwen3_5": "text", "qwen3_5_moe": "text", "qwen3_next": "blocks for further tokens", "glm4_moe": "norms of heads, biases",
+    "glm4_moe_lite": "a block for further tokens", "glm_dsa": "a block for further tokens",
+}  # fmt: skip
 TOKENS = [5, 40, 41, 42, 100, 101, 102, 60, 61]
 
 

@@ -12,10 +12,11 @@ from modelbuild.plan import heads
 from modelbuild.plan.heads import HeadInputs, Heads
 from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.leaf import leaf
+from modelbuild.tensors.recipe import Recipe
 from tests import checkpoints, recipes
 
 
-def inputs(folder: Path, made: dict[str, bytes] | None = None) -> HeadInputs:
+def inputs(folder: Path, made: dict[str, Recipe] | None = None) -> HeadInputs:
     refs: list[tuple[str, Source | str]] = [
         ("config.json", Source(str(folder / "config.json"), "bytes")),
         ("README.md", Source(str(folder / "README.md"), "bytes")),
@@ -27,12 +28,13 @@ def inputs(folder: Path, made: dict[str, bytes] | None = None) -> HeadInputs:
 
 def test_files_are_theirs_and_recipes_those_that_could_be_made(tmp_path: Path) -> None:
     folder = checkpoints.write(tmp_path)
-    given = inputs(folder, {"a/convert": b"recipe"})
+    made = Recipe({}, [])
+    given = inputs(folder, {"a/convert": made})
     assert given.complete() and not inputs(folder).complete()
     assert given.roles() == ["config.json", "README.md", "model.safetensors", "recipe"]
     assert given.file("config.json") == (folder / "config.json").read_bytes()
     assert given.file("README.md") is given.file("recipe") is given.file("none") is None
-    assert given.artifact("recipe") == b"recipe"
+    assert given.recipe("recipe") is made and given.artifact("recipe") == made.encode()
 
 
 def test_a_tensor_has_a_stand_in_for_its_digest_that_no_other_has(tmp_path: Path) -> None:
@@ -91,3 +93,6 @@ def test_values_of_a_small_tensor_are_those_of_its_file(tmp_path: Path) -> None:
     assert given.values(cast("f32", x)) == recipes.evaluate(cast("f32", x), {tensor.digest: data})
     with pytest.raises(KeyError):
         given.values(leaf("xxh3:0", "f32", (1,), tensor.name))
+    (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[: tensor.offset + 1])
+    with pytest.raises(Error, match="it was cut short while it was read"):
+        given.values(x)

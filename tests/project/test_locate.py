@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from modelbuild.project import locate
 from modelbuild.project.locate import Place
+from tests.at_length import examples
 
 SAMPLE = '''\
 # a comment with [brackets] and "quotes"
@@ -151,7 +152,7 @@ documents = st.dictionaries(keys, values, max_size=5)
 
 
 @given(documents, st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_written_documents_agree_with_tomllib(document: dict[str, Any], multiline: bool) -> None:
     check_against_tomllib(tomli_w.dumps(document, multiline_strings=multiline))
 
@@ -165,7 +166,7 @@ PIECES = [
 
 
 @given(st.lists(st.sampled_from(PIECES), max_size=12))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_hand_written_layouts_agree_with_tomllib(pieces: list[str]) -> None:
     text = "".join(pieces)
     try:
@@ -177,7 +178,7 @@ def test_hand_written_layouts_agree_with_tomllib(pieces: list[str]) -> None:
 
 
 @given(st.text(alphabet="ab=.[]{}\"'\\#,\n \t1", max_size=40))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 def test_text_that_is_not_toml_ends_the_scan(text: str) -> None:
     locate.index(text)
 

@@ -12,6 +12,7 @@ import tomli_w
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.at_length import examples
 from tests.projects import Kept, R, labels, load, names
 
 LABELS = ["a", "b", "c-d", "e.f", "7"]
@@ -58,7 +59,7 @@ def root(tmp_path: Path) -> Path:
 
 
 @given(matrices(), st.data())
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_rows_are_product_less_exclude_plus_include(root: Path, table: dict[str, Any], data: st.DataObject) -> None:
     matrix = tomllib.loads(tomli_w.dumps(table["matrix"]))  # in the order of the text
     rows = [dict(zip(matrix, labels, strict=True)) for labels in itertools.product(*matrix.values())]

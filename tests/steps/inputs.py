@@ -28,6 +28,9 @@ class Given:
     def artifact(self, role: str) -> bytes:
         return self.inputs[role]
 
+    def recipe(self, role: str) -> Recipe:
+        return Recipe.decode(self.artifact(role))
+
     def tables(self) -> list[tuple[str, TensorTable]]:
         return list(self._tables.items())
 

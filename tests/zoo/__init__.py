@@ -7,7 +7,7 @@ import json
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +130,7 @@ def write(folder: Path, case: Case) -> Path:
     return folder
 
 
+@lru_cache(2048)
 def tensor(name: str, dtype: str, shape: tuple[int, ...]) -> tuple[str, tuple[int, ...], bytes]:
     """Values as a trained model might have them, by the tensor's name alone: norms near one, matrices below 0.2, embeddings larger."""
     noise = values(int(np.prod(shape)), zlib.crc32(name.encode())) * np.float32(4)

@@ -19,6 +19,7 @@ from modelbuild.tensors.operations.cast import cast
 from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.operations.pad import pad
 from modelbuild.tensors.operations.permute import permute
+from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.operations.scale import scale
 from modelbuild.tensors.operations.slice import slice_
 from modelbuild.tensors.operations.stack import stack
@@ -39,7 +40,8 @@ class Factors:
         """The pair of a tensor that is made of leaves; None where none of them has a pair."""
         match x.operation:
             case "leaf":
-                return self._pairs.get(x.digest)
+                pair = self._pairs.get(x.digest)
+                return pair and _in_matrices(pair, x.shape)
             case "stack":
                 return self._stacked(x)
             case "cast":
@@ -137,6 +139,17 @@ def _lengths(pairs: Sequence[Pair | None]) -> Expression | None:
             hint="merge it with PEFT (merge_and_unload), and name the merged folder in FROM",
         )
     return stack(found) if found else None
+
+
+def _in_matrices(pair: Pair, shape: tuple[int, ...]) -> Pair:
+    """The factors of a matrix whose rows the model holds as several matrices: the same columns for each of them."""
+    if len(pair.shape) != 2 or len(shape) != 3 or shape[2] != pair.shape[1]:
+        return pair
+    if pair.magnitude is not None:
+        raise Error(
+            f"a DoRA of '{shown(pair.files[0])}' cannot be brought to the model's tensor, whose rows lie otherwise",
+        )
+    return replace(pair, a=stack([pair.a] * shape[0]), b=reshape(pair.b, (*shape[:2], pair.rank)))
 
 
 def _sliced(a: Expression, b: Expression, parameters: tuple[Any, ...]) -> tuple[Expression, Expression]:

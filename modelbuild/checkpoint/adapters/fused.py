@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import permutations
-from typing import NamedTuple
 
 from modelbuild.checkpoint.adapters.adapter import Adapter, Fused, Pair
 from modelbuild.checkpoint.adapters.places import Places
 from modelbuild.errors import Error
 from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.operations.transpose import transpose
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, shown
 
 _REGISTERED = ("gate_up_proj", "down_proj")

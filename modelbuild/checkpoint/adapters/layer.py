@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import Counter
 from collections.abc import Mapping
@@ -32,6 +33,11 @@ _MERGE = (
 _FORWARD = (".ffn_gate", ".ffn_up", ".ffn_down")
 _PLAIN = ("per_layer_model_proj.weight", "per_layer_token_embd.weight", "position_embd.weight", "token_types.weight")
 """Matrices that the runtime multiplies with, or takes rows from, without adapters (src/models/gemma4.cpp, bert.cpp)."""
+_PLAIN_OF = dict.fromkeys(
+    ("deepseek2", "glm-dsa"),
+    re.compile(r"output\.weight|blk\.\d+\.(attn_(q|q_a|q_b|kv_a_mqa|k_b|v_b)|indexer\..*)\.weight"),
+)
+"""The same by architecture (src/models/deepseek2.cpp, glm-dsa.cpp)."""
 
 
 def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: str, scale: float) -> Recipe:
@@ -153,7 +159,8 @@ def _refuse_rows(pairs: Mapping[str, Pair], places: Places) -> None:
             facts=[("tensors", listed(map(shown, rows), 6))],
             hint=_MERGE,
         )
-    if plain := [name for name in pairs if name in _PLAIN]:
+    of = _PLAIN_OF.get(places.architecture)
+    if plain := [name for name in pairs if name in _PLAIN or (of and of.fullmatch(name))]:
         raise Error(
             f"the adapter changes {plural(len(plain), 'tensor')} to which the runtime applies no layer",
             facts=[("tensors", listed(plain, 6))],

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import prod
-from typing import NamedTuple
 
 from modelbuild.checkpoint.adapters import activated, tokens
 from modelbuild.checkpoint.adapters.adapter import Adapter, Pair
@@ -28,6 +27,7 @@ from modelbuild.tensors.operations.replace_rows import replace_rows
 from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, plural, shown
 
 Change = Callable[[Expression], Expression]

@@ -32,6 +32,18 @@ _CONFIG = {
     "shared_intermediate_size": "expert_shared_feed_forward_length",
     "num_local_experts": "expert_count",
     "num_experts": "expert_count",
+    "n_routed_experts": "expert_count",
+    "mamba_n_groups": "ssm.group_count",
+    "mamba_num_heads": "ssm.time_step_rank",
+    "n_shared_experts": "expert_shared_count",
+    "first_k_dense_replace": "leading_dense_block_count",
+    "num_nextn_predict_layers": "nextn_predict_layers",
+    "q_lora_rank": "attention.q_lora_rank",
+    "kv_lora_rank": "attention.kv_lora_rank",
+    "qk_rope_head_dim": "rope.dimension_count",
+    "v_head_dim": "attention.value_length_mla",
+    "index_n_heads": "attention.indexer.head_count",
+    "index_head_dim": "attention.indexer.key_length",
     "mtp_num_hidden_layers": "nextn_predict_layers",
     "full_attention_interval": "full_attention_interval",
     "linear_num_key_heads": "ssm.group_count",
@@ -89,7 +101,9 @@ class Places:
         data = self._metadata.get(f"{self.architecture}.{key}")
         value = None if data is None else gguf.decode_value(data)
         if isinstance(value, list):
-            value = value[0] if value and len(set(value)) == 1 else None
+            # Blocks without attention have no heads, those without a feed forward no rows.
+            numbers = {each for each in value if each}
+            value = numbers.pop() if len(numbers) == 1 else None
         return value if type(value) is int and 0 < value < 1 << 31 else None
 
     def of(self, tensors: Mapping[str, Expression]) -> list[tuple[str, Expression]]:
@@ -184,6 +198,11 @@ class Places:
         found = {key: count for key, value in _CONFIG.items() if (count := self._number(value)) is not None}
         if further := found.get("mtp_num_hidden_layers"):
             found["num_hidden_layers"] = max(found.get("num_hidden_layers", 0) - further, 0)
+        if (inner := self._number("ssm.inner_size")) and "mamba_num_heads" in found and "hidden_size" in found:
+            found["mamba_head_dim"] = inner // found["mamba_num_heads"]
+            found["mamba_expand"] = inner // found["hidden_size"]
+        if (key := self._number("attention.key_length_mla")) is not None:
+            found["qk_nope_head_dim"] = key - found.get("qk_rope_head_dim", 0)
         return found
 
     def _made(self, kind: type[Architecture], named: Mapping[str, Expression]) -> list[tuple[str, Expression]]:

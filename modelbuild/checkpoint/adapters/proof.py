@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.checkpoint.adapters.gguf import EMBEDDING
 from modelbuild.tensors.formats.gguf import scalar
@@ -14,6 +14,7 @@ from modelbuild.tensors.operations.dequantize import dequantize
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Expression, Recipe
 from modelbuild.tensors.tensor import TensorTable
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from modelbuild.checkpoint import chat
 from modelbuild.checkpoint.adapters.adapter import Adapter
@@ -13,6 +12,7 @@ from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.tokenizers.vocabulary import tokens_in
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tuples import NamedTuple
 
 _WHOLE = ("tokenizer.json", "tokenizer.model")
 _LISTS = tuple(f"tokenizer.ggml.{name}" for name in ("model", "pre", "tokens", "scores", "token_type", "merges"))

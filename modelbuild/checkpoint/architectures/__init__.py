@@ -30,7 +30,7 @@ Item = TypeVar("Item")
 
 _F32 = (
     ".ffn_gate_inp.weight", ".ffn_gate_inp_shexp.weight", ".ssm_conv1d.weight", ".shortconv.conv.weight", "position_embd.weight",
-    "token_types.weight", ".indexer.q_proj.weight", ".indexer.k_proj.weight",
+    "token_types.weight", ".indexer.q_proj.weight", ".indexer.k_proj.weight", ".indexer.proj.weight",
 )  # fmt: skip
 """Tensors that are written in f32 whatever the type of the rest."""
 
@@ -41,7 +41,7 @@ class Architecture:
     NAME        `general.architecture`
     CLASSES     the names in `architectures` of config.json that it reads
     ALIASES     further names, of which llama.cpp's converter reads the same
-    MTP         whether its checkpoints may have blocks for the prediction of several tokens (see `_mtp`)
+    MTP         whether its checkpoints may have blocks for the prediction of several tokens, which may go into a file apart (`_mtp`)
     MODEL_TYPE  the `model_type` under which transformers knows its configuration
     DEFAULTS    what transformers 4.57.6 fills in where a configuration of that type lacks a key
     NAMES       stems of the checkpoint's tensors -> stems of GGUF's; N is the number of a block

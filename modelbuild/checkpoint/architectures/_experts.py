@@ -35,7 +35,9 @@ def stacked(
     blocks: dict[str, str] = {}
     pending: dict[str, dict[tuple[int, str], Expression]] = {}
     complete = set()
+    count = 0
     for name, x in sources.items():
+        # Most tensors of a large model are those of experts apart.
         expert = _EXPERT.fullmatch(name)
         if expert is None:
             if router := _ROUTER.fullmatch(name):
@@ -46,7 +48,7 @@ def stacked(
             yield name, x
             continue
         stem, block, index, part = expert[1], expert[2], int(expert[3]), expert[4]
-        count = number(config, *keys)
+        count = count or number(config, *keys)
         if index >= count or part not in parts:
             raise Error(
                 f"tensor '{name}' cannot be mapped: no expert of block {block} has such a tensor",
@@ -131,12 +133,13 @@ def has_part(stem: str, *, experts: bool) -> bool | None:
 PARTS = ("down_proj", "gate_proj", "up_proj")
 
 
-def gated(sources: Mapping[str, Expression], config: Config) -> Iterator[tuple[str, Expression]]:
+def gated(sources: Mapping[str, Expression], config: Config, *keys: str) -> Iterator[tuple[str, Expression]]:
     """A checkpoint's tensors, with those of experts apart stacked, and those that are stacked already with gate and up apart.
 
+    keys  of the configuration; the first that is there tells how many experts a block has; by default those of most models
     Source: llama.cpp conversion, Qwen2MoeModel.modify_tensors. Raises Error for a form that is neither.
     """
-    for source, x in stacked(sources, PARTS, config, "num_local_experts", "num_experts"):
+    for source, x in stacked(sources, PARTS, config, *(keys or ("num_local_experts", "num_experts"))):
         name = source.removesuffix(".weight")
         if name.endswith(".mlp.experts.gate_up_proj"):
             stem = name.removesuffix("gate_up_proj")

@@ -85,23 +85,27 @@ class Mamba2(Architecture):
 
     @property
     def groups(self) -> int:
-        return mamba_number(self.config, "n_groups", "num_groups")
+        return self._divided("groups", "n_groups", "num_groups")
 
     @property
     def heads(self) -> int:
-        return mamba_number(self.config, "n_heads", "num_heads")
+        return self._divided("heads", "n_heads", "num_heads")
+
+    def _divided(self, what: str, *keys: str) -> int:
+        """A count of parts of the channels. Raises Error where they do not divide."""
+        count = mamba_number(self.config, *keys)
+        if self.inner % count:
+            raise Error(
+                f"the {self.inner} channels of a Mamba mixer do not divide into {count} {what}", path="config.json"
+            )
+        return count
 
     @property
     def state(self) -> int:
         return mamba_number(self.config, "state_size", "d_state", "state_dim", "ssm_state_size")
 
     def mixers(self) -> Values:
-        """Their metadata (GraniteHybridModel.set_gguf_parameters). Raises Error for sizes that do not divide."""
-        for size, what in ((self.heads, "heads"), (self.groups, "groups")):
-            if self.inner % size:
-                raise Error(
-                    f"the {self.inner} channels of a Mamba mixer do not divide into {size} {what}", path="config.json"
-                )
+        """Their metadata (GraniteHybridModel.set_gguf_parameters)."""
         out = Writer(self.NAME, self.config)
         out.put("ssm.conv_kernel", "u32", mamba_number(self.config, "conv_kernel", "d_conv"), "conv_kernel")
         out.put("ssm.state_size", "u32", self.state, "state_size")

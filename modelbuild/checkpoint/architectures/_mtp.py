@@ -60,29 +60,35 @@ _JOINING = {
 }
 _SHARED = ("embed_tokens", "embeddings", "norm", "norm_f", "lm_head")
 """What the blocks need of the model, as checkpoints call it."""
-_LIMIT = 16
+LIMIT = 16
 """Blocks for further tokens; real models have one."""
 
 
 class Mtp(Architecture):
     """A mixin for architectures whose checkpoints may have such blocks (llama.cpp conversion/qwen.py, _QwenMtpMixin).
 
-    KEY  what config.json calls their number
+    KEY     what config.json calls their number
+    CALLED  what their tensors are called
     """
 
     KEY: ClassVar[str] = "mtp_num_hidden_layers"
+    CALLED: ClassVar[str] = "mtp.…"
+
+    def predicts(self, name: str) -> bool:
+        """Whether a tensor of the checkpoint belongs to such blocks."""
+        return _short(name).startswith(_MTP)
 
     @cached_property
     def further(self) -> int:
         """How many such blocks the file has."""
-        if self.checkpoint.mtp == DROP or not has_mtp(self.checkpoint.tensors):
+        if self.checkpoint.mtp == DROP or not any(map(self.predicts, self.checkpoint.tensors)):
             return 0
         count = self._declared or self.counted
         if count > 1:
             raise Error(
                 f"the checkpoint has {count} blocks for the prediction of several tokens, and llama.cpp's runtime loads one",
                 path="config.json",
-                facts=[("from", self.KEY if self._declared else f"tensors '{_MTP}layers.…'")],
+                facts=[("from", self.KEY if self._declared else f"tensors '{self.CALLED}'")],
                 hint=DROP_THEM,
             )
         return count
@@ -90,9 +96,9 @@ class Mtp(Architecture):
     @property
     def _declared(self) -> int:
         count = self.config.get(self.KEY) or 0
-        if type(count) is not int or not 0 <= count <= _LIMIT:
+        if type(count) is not int or not 0 <= count <= LIMIT:
             raise Error(
-                f"'{self.KEY}' expects a whole number from 0 to {_LIMIT}, got {in_json(count)}", path="config.json"
+                f"'{self.KEY}' expects a whole number from 0 to {LIMIT}, got {in_json(count)}", path="config.json"
             )
         return count
 
@@ -100,10 +106,10 @@ class Mtp(Architecture):
     def counted(self) -> int:
         """How many there are by the names of tensors, where config.json says none."""
         numbers = [int(found[1]) for name in self.checkpoint.tensors if (found := _BLOCK.fullmatch(_short(name)))]
-        if not numbers or max(numbers) >= _LIMIT:
+        if not numbers or max(numbers) >= LIMIT:
             got = f"got block {max(numbers)}" if numbers else "got none"
             raise Error(
-                f"the checkpoint expects blocks 0 to {_LIMIT - 1} at most below '{_MTP}layers.', {got}",
+                f"the checkpoint expects blocks 0 to {LIMIT - 1} at most below '{_MTP}layers.', {got}",
                 hint=DROP_THEM,
             )
         return max(numbers) + 1
@@ -120,13 +126,21 @@ class Mtp(Architecture):
     def choose(self, tensors: Mapping[str, Item]) -> Mapping[str, Item]:
         """(_QwenMtpMixin.filter_tensors). Raises Error where only these blocks are wanted and there are none."""
         mode, found = self.checkpoint.mtp, {}
-        if mode == ONLY and not has_mtp(tensors):
-            raise Error("the checkpoint has no blocks for the prediction of several tokens (no tensor 'mtp.…')")
+        if mode == ONLY and not any(map(self.predicts, tensors)):
+            raise Error(
+                f"the checkpoint has no blocks for the prediction of several tokens (no tensor '{self.CALLED}')"
+            )
         for name, x in tensors.items():
-            if belongs(name, mode):
-                short = _short(name)
-                found[self.joined(short) if short.startswith(_MTP) else name] = x
+            if self.predicts(name):
+                if mode != DROP:
+                    found[self.in_file(name)] = x
+            elif mode != ONLY or _is_shared(name):
+                found[name] = x
         return found
+
+    def in_file(self, name: str) -> str:
+        """What a tensor of these blocks would be called if they stood behind the model's own."""
+        return self.joined(_short(name))
 
     def joined(self, name: str) -> str:
         """What a tensor `mtp.…` is called as one of a further block of the model."""
@@ -189,7 +203,11 @@ def belongs(name: str, mode: str) -> bool:
     """Whether a tensor of a checkpoint goes into the file, by what becomes of these blocks (_QwenMtpMixin.filter_tensors)."""
     if _short(name).startswith(_MTP):
         return mode != DROP
-    return mode != ONLY or name.removeprefix("model.").removesuffix(".weight") in _SHARED
+    return mode != ONLY or _is_shared(name)
+
+
+def _is_shared(name: str) -> bool:
+    return name.removeprefix("model.").removesuffix(".weight") in _SHARED
 
 
 def has_mtp(tensors: Iterable[str]) -> bool:

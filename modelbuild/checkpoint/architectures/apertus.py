@@ -101,10 +101,12 @@ class Apertus(Llama):
                 numbers = found.pop(part, {})
                 found[part] = {**numbers, self._block(name): self._number(name)}
         for part in XIELU:
-            if lacking := [block for block in self.blocks if block not in found.get(part, ())]:
+            # The first alone: config.json may claim any number of blocks.
+            lacking = next((block for block in self.blocks if block not in found.get(part, ())), None)
+            if lacking is not None:
                 raise Error(
-                    f"the checkpoint lacks what the activations of its blocks have learned: block {lacking[0]} has no '{part}'",
-                    facts=[("expected", f"model.layers.{lacking[0]}.mlp.act_fn.{part}")],
+                    f"the checkpoint lacks what the activations of its blocks have learned: block {lacking} has no '{part}'",
+                    facts=[("expected", f"model.layers.{lacking}.mlp.act_fn.{part}")],
                     hint="the download is incomplete, or config.json belongs to another checkpoint",
                 )
         return {

@@ -14,7 +14,7 @@ from modelbuild.errors import Error
 
 class Granite(Llama):
     NAME = "granite"
-    ASKS = ("attention.layer_norm_rms_epsilon", "logit_scale")
+    ASKS: ClassVar[tuple[str, ...]] = ("attention.layer_norm_rms_epsilon", "logit_scale")
     CLASSES: ClassVar[tuple[str, ...]] = ("GraniteForCausalLM",)
     MODEL_TYPE = "granite"
     DEFAULTS = {
@@ -24,7 +24,7 @@ class Granite(Llama):
         "residual_multiplier": 1.0,
         "logits_scaling": 1.0,
     }
-    REQUIRED = {**Llama.REQUIRED, "logit_scale": "logits_scaling"}
+    REQUIRED: ClassVar[Mapping[str, str]] = {**Llama.REQUIRED, "logit_scale": "logits_scaling"}
 
     @classmethod
     def takes(cls, config: Config) -> bool:

@@ -17,7 +17,7 @@ from modelbuild.tensors.recipe import Expression
 
 class GraniteMoe(Granite):
     NAME = "granitemoe"
-    ASKS = ("attention.layer_norm_rms_epsilon", "logit_scale")
+    ASKS: ClassVar[tuple[str, ...]] = ("attention.layer_norm_rms_epsilon", "logit_scale")
     CLASSES: ClassVar[tuple[str, ...]] = ("GraniteMoeForCausalLM", "GraniteMoeSharedForCausalLM")
     MODEL_TYPE = "granitemoe"
     DEFAULTS = {**Granite.DEFAULTS, "num_local_experts": 8, "num_experts_per_tok": 2}

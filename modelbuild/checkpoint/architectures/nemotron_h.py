@@ -16,7 +16,7 @@ from modelbuild.checkpoint.architectures._mtp import LOADS as NEXTN
 from modelbuild.checkpoint.architectures._mtp import NAMES as JOINING
 from modelbuild.checkpoint.architectures._mtp import Mtp
 from modelbuild.checkpoint.architectures.granite import Granite
-from modelbuild.checkpoint.architectures.granite_hybrid import CONTEXT
+from modelbuild.checkpoint.architectures.granitemoehybrid import CONTEXT
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import Config, block_count, number
 from modelbuild.checkpoint.hyperparameters import Writer
@@ -75,7 +75,7 @@ class NemotronH(Mamba2, Granite):
         "layers.N.mixer.down_proj": "blk.N.ffn_down",
         **_mamba2.names("layers.N.mixer"),
     }
-    NEEDED = _mamba2.NEEDED
+    NEEDED: ClassVar[tuple[str, ...]] = _mamba2.NEEDED
     BIASES = r"blk\.N\.(attn_(q|k|v|output)|ssm_(dt|conv1d)|ffn_(up|down))"
     REQUIRED = {
         **{key: source for key, source in Architecture.REQUIRED.items() if not key.endswith("epsilon")},
@@ -99,7 +99,7 @@ class NemotronH(Mamba2, Granite):
         whole = {**config, **part} if isinstance(part, dict) else config
         pattern = whole.get(_PATTERN) or whole.get(_LIST)
         has = isinstance(pattern, str | list) and any(_KINDS.get(str(kind)) == "experts" for kind in pattern)
-        return NemotronHMoe if has else cls
+        return NemotronHMoe if has else NemotronH
 
     @property
     def tokenizer(self) -> Values:
@@ -146,7 +146,8 @@ class NemotronH(Mamba2, Granite):
         values = super().parameters(file_type) | self.mixers() | self.shared_heads()
         values[f"{name}.rope.scaling.finetuned"] = encode_value("bool", False)
         values[f"{name}.context_length"] = encode_value("u32", CONTEXT)
-        head = number(config, "head_dim", "attention_head_dim")
+        key = "head_dim" if "head_dim" in config or "attention_head_dim" not in config else "attention_head_dim"
+        head = number(config, key)
         values |= dict.fromkeys(
             (f"{name}.attention.key_length", f"{name}.attention.value_length"), encode_value("u32", head)
         )
@@ -188,6 +189,7 @@ class NemotronHMoe(Mtp, NemotronH):
     """One with experts, and maybe a block for further tokens, which is stored as two."""
 
     NAME = "nemotron_h_moe"
+    MODEL_TYPE = ""
     LOADS = f"""
         {EMBEDDING} {OUTPUT} {_mamba2.MIXER} {_ATTENTION} {NEXTN}
         blk.N.attn_norm                   embd
@@ -213,7 +215,6 @@ class NemotronHMoe(Mtp, NemotronH):
         blk.N.nextn.hnorm         embd
         blk.N.nextn.shared_head_norm  embd
     """
-    CLASSES = ()
     MTP = True
     KEY = "num_nextn_predict_layers"
     NAMES = {

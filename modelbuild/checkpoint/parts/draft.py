@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 FILES = shards.FILES
 
+NUMBERED = "num_nextn_predict_layers"
+"""The key of checkpoints that number these blocks behind their model's own."""
+
 
 def reads(config: Config) -> bool:
     try:
@@ -25,13 +28,24 @@ def reads(config: Config) -> bool:
 
 
 def is_given(config: Config, names: Collection[str]) -> bool:
-    return any(name.replace("language_model.", "").startswith(("mtp.", "model.mtp.")) for name in names)
+    short = [name.replace("language_model.", "") for name in names]
+    if any(name.startswith(("mtp.", "model.mtp.")) for name in short):
+        return True
+    if not (config.get(NUMBERED) or any(".eh_proj." in name for name in short)):
+        return False
+    from modelbuild.checkpoint.architectures import _numbered_mtp
+
+    try:
+        return _numbered_mtp.are_given(config, short)
+    except Error:
+        # Told where the model is made.
+        return False
 
 
 def lacking(config: Config, gap: shards.Gap | None = None) -> Error | None:
     text = config.get("text_config")
     whole = {**config, **text} if isinstance(text, dict) else config
-    declared = next((key for key in ("mtp_num_hidden_layers", "num_nextn_predict_layers") if whole.get(key)), None)
+    declared = next((key for key in ("mtp_num_hidden_layers", NUMBERED) if whole.get(key)), None)
     if not declared:
         return None
     warning = Error(

@@ -11,7 +11,7 @@ import importlib
 import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 from modelbuild.checkpoint import classes
 from modelbuild.checkpoint.checkpoint import Checkpoint
@@ -20,6 +20,7 @@ from modelbuild.checkpoint.projectors._section import BLOCKS, Section, Writer
 from modelbuild.checkpoint.tables import Line, lines
 from modelbuild.errors import Error
 from modelbuild.tensors.recipe import Expression
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)
 """Types of pieces (sentencepiece_model.proto, SentencePiece.Type); llama.cpp's token types are the same numbers."""

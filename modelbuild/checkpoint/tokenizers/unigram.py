@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.metadata import Values
@@ -20,6 +20,7 @@ from modelbuild.checkpoint.tokenizers.special import special_tokens
 from modelbuild.checkpoint.tokenizers.vocabulary import PAD_SCORE, SIZE_LIMIT, tables
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import encode_value
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
 MASK = 250001

@@ -11,13 +11,14 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
 from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.errors import Error, Errors
 from modelbuild.machine import cores
 from modelbuild.session.settings import started_in
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, nearest, plural
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild import shapes
 from modelbuild.cli.commands import build
@@ -22,6 +22,7 @@ from modelbuild.errors import Error
 from modelbuild.project import discovery
 from modelbuild.project.outputs import SUFFIX
 from modelbuild.session.settings import started_in
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, nearest
 
 if TYPE_CHECKING:

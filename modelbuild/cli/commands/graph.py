@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.places import near_path, shown_path
@@ -19,6 +19,7 @@ from modelbuild.cli.tables import hanging
 from modelbuild.engine.graph import Graph, Source
 from modelbuild.ollama.name import displayed
 from modelbuild.project.broken import Broken
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import in_line, plural
 
 if TYPE_CHECKING:

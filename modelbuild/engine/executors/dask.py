@@ -6,9 +6,10 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.errors import Error, Stopped
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from queue import SimpleQueue

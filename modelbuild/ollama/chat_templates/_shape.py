@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from modelbuild.ollama.jinja.template import Template
 from modelbuild.ollama.jinja.values import Refused, Unsupported
+from modelbuild.tuples import NamedTuple
 
 SYSTEM, USER, ASSISTANT = "system", "user", "assistant"
 ONE = (USER,)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from modelbuild.ollama.jinja.values import Unsupported
+from modelbuild.tuples import NamedTuple
 
 
 class Token(NamedTuple):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.source import short
+from modelbuild.tuples import NamedTuple
 
 
 class Range(NamedTuple):

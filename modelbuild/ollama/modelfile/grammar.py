@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile.parameters import DEPRECATED, PARAMETERS
 from modelbuild.ollama.modelfile.source import Source, short
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import character, did_you_mean, listed
 
 INSTRUCTIONS = (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.errors import Error
 from modelbuild.ollama.modelfile import doubts, grammar
 from modelbuild.ollama.modelfile.grammar import INSTRUCTIONS, Command
 from modelbuild.ollama.modelfile.parameters import DEPRECATED, PARAMETERS, parameter, unknown_parameter
 from modelbuild.ollama.modelfile.source import NEWLINE, Facts, Lines, Source, short
+from modelbuild.tuples import NamedTuple
 
 
 class Modelfile(NamedTuple):

@@ -9,7 +9,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 from modelbuild import remotes
 from modelbuild.engine import garbage
@@ -31,6 +30,7 @@ from modelbuild.sharing.cache import SharedCache, Terms
 from modelbuild.sharing.line import Lost
 from modelbuild.sharing.record import SMALL
 from modelbuild.sharing.signing import Signer, Trust
+from modelbuild.tuples import NamedTuple
 
 REMOTE, SIGN, TRUST = "MODELBUILD_REMOTE", "MODELBUILD_SIGN", "MODELBUILD_TRUST"
 """The variables for what no option names: the shared cache, the file of the key that signs, public keys with commas between."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild import __version__
 from modelbuild.bounded_json import check
@@ -13,6 +13,7 @@ from modelbuild.digest import canonical
 from modelbuild.engine.action import Action, ActionResult, Made
 from modelbuild.errors import Error
 from modelbuild.tensors import formats
+from modelbuild.tuples import NamedTuple
 
 VERSION = 1
 """The next number when a task or an answer is spelled otherwise."""

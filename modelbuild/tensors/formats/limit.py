@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from modelbuild.errors import Error
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import got
 
 
@@ -16,7 +16,7 @@ class Limit(NamedTuple):
     tensors: int
 
 
-_SIZE = re.compile(r"([1-9][0-9]{0,8})\s*([MG])B?", re.IGNORECASE)
+_SIZE = r"(?i)([1-9][0-9]{0,8})\s*([MG])B?"
 
 
 def limit(value: object) -> Limit:
@@ -24,7 +24,7 @@ def limit(value: object) -> Limit:
 
     Raises Error.
     """
-    if isinstance(value, str) and (found := _SIZE.fullmatch(value.strip())):
+    if isinstance(value, str) and (found := re.fullmatch(_SIZE, value.strip())):
         return Limit(int(found[1]) * (1_000_000 if found[2] in "mM" else 1_000_000_000), 0)
     if isinstance(value, str) and value.strip().isdecimal() and len(value) < 10:
         value = int(value)

@@ -8,13 +8,14 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from modelbuild import bounded_json
 from modelbuild.errors import Error
 from modelbuild.files import open_plain
 from modelbuild.tensors import file_digest, mistaken
 from modelbuild.tensors.tensor import Shape, Tensor, TensorTable, byte_count
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import shown
 
 if TYPE_CHECKING:
@@ -198,29 +199,43 @@ def _table(header: dict[str, Any], start: int, size: int, path: str) -> TensorTa
     )
 
 
+_FIELDS = {"dtype", "shape", "data_offsets"}
+
+
 def _tensor(name: str, entry: Any, start: int, path: str) -> Tensor:
-    where = f"tensor '{shown(name)}'"
-    if not isinstance(entry, dict) or entry.keys() != {"dtype", "shape", "data_offsets"}:
-        raise Error(f"{where} expects dtype, shape and data_offsets", path=path)
+    if not isinstance(entry, dict) or entry.keys() != _FIELDS:
+        raise _wrong(name, "expects dtype, shape and data_offsets", path)
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in BITS:
-        raise Error(f"{where} has an unknown dtype {shown(dtype)}", path=path, facts=[("known", ", ".join(BITS))])
+        raise _wrong(name, f"has an unknown dtype {shown(dtype)}", path, ("known", ", ".join(BITS)))
     if not _counts(shape):
-        raise Error(f"{where} has a shape that is not a list of sizes: {shown(shape)}", path=path)
+        raise _wrong(name, f"has a shape that is not a list of sizes: {shown(shape)}", path)
     if not _counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise Error(f"{where} has data_offsets that are not a range: {shown(offsets)}", path=path)
+        raise _wrong(name, f"has data_offsets that are not a range: {shown(offsets)}", path)
     bits = prod(shape) * BITS[dtype]
     length = offsets[1] - offsets[0]
     if bits != 8 * length:
-        raise Error(
-            f"{where} is {length:,} bytes long, which does not fit its dtype and shape",
-            path=path,
-            facts=[("expected", f"{-(-bits // 8):,} bytes ({dtype} {shown(shape)})"), ("got", f"{length:,} bytes")],
+        raise _wrong(
+            name,
+            f"is {length:,} bytes long, which does not fit its dtype and shape",
+            path,
+            ("expected", f"{-(-bits // 8):,} bytes ({dtype} {shown(shape)})"),
+            ("got", f"{length:,} bytes"),
         )
-    return Tensor(name, dtype.lower(), tuple(shape), start + offsets[0], length)
+    return Tensor(name, _LOWER[dtype], tuple(shape), start + offsets[0], length)
+
+
+_LOWER = {dtype: dtype.lower() for dtype in BITS}
+
+
+def _wrong(name: str, what: str, path: str, *facts: tuple[str, str]) -> Error:
+    return Error(f"tensor '{shown(name)}' {what}", path=path, facts=list(facts))
 
 
 def _counts(value: Any) -> bool:
     if not isinstance(value, list) or len(value) > DIMENSIONS_LIMIT:
         return False
-    return all(type(item) is int and 0 <= item < 1 << 63 for item in value)
+    return set(map(type, value)) <= _INT and (not value or (min(value) >= 0 and max(value) < 1 << 63))
+
+
+_INT = {int}

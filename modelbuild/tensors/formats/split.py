@@ -6,7 +6,7 @@ Source: llama.cpp tools/gguf-split/gguf-split.cpp
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from modelbuild.errors import Error
 from modelbuild.tensors import ftypes
@@ -14,6 +14,7 @@ from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value, scalar
 from modelbuild.tensors.formats.limit import Limit
 from modelbuild.tensors.tensor import Tensor, TensorTable
+from modelbuild.tuples import NamedTuple
 from modelbuild.words import shown
 
 PARTS_LIMIT = 512

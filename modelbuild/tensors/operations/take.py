@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from math import lcm, prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from modelbuild.tensors.lazy import np
 from modelbuild.tensors.recipe import Expression
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,12 +6,12 @@ Numpy is the specification. The native kernels (native/) give the same bytes, ma
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
 from modelbuild.tensors.quants import _carried
+from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
     from modelbuild.tensors.quants._numpy import Bytes, Floats
@@ -20,8 +20,7 @@ FLOATS = ("f32", "f16", "bf16")
 """The dtypes that can be quantized."""
 
 
-@dataclass(frozen=True)
-class Quant:
+class Quant(NamedTuple):
     """A block format: `block` elements in `bytes` bytes."""
 
     name: str

@@ -14,6 +14,7 @@ from modelbuild.ollama.modelfile import parse
 from modelbuild.ollama.modelfile import render as printed
 from modelbuild.ollama.modelfile.grammar import INSTRUCTIONS, ROLES, Command
 from modelbuild.ollama.modelfile.source import DROPPED
+from tests.at_length import examples
 
 ROOT = Path(__file__).parents[3]
 
@@ -48,7 +49,7 @@ def same(left: tuple[Command, ...] | list[Command]) -> list[tuple[str, str, str]
     return [(each.name, each.key, each.value) for each in left]
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.lists(anything, max_size=5).map(lambda lines: [Command("from", "x"), *lines]))
 def test_what_is_printed_reads_back(lines: list[Command]) -> None:
     try:

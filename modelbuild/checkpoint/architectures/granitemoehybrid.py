@@ -55,7 +55,7 @@ class GraniteHybrid(Mamba2, GraniteMoe):
     MODEL_TYPE = "granitemoehybrid"
     DEFAULTS = {}
     NAMES = {**GraniteMoe.NAMES, **_mamba2.names("layers.N.mamba")}
-    NEEDED = _mamba2.NEEDED
+    NEEDED: ClassVar[tuple[str, ...]] = _mamba2.NEEDED
     BIASES = r"blk\.N\.(attn_(q|k|v|output)|ssm_(dt|conv1d))"
     REQUIRED = Architecture.REQUIRED
 
@@ -67,7 +67,7 @@ class GraniteHybrid(Mamba2, GraniteMoe):
     def reading(cls, config: Config) -> type[Architecture]:
         """Models of attention alone are files of another name (GraniteHybridModel.__init__)."""
         if "recurrent" in _kinds(config):
-            return cls
+            return GraniteHybrid
         used = config.get("num_experts_per_tok", config.get("num_experts_per_token"))
         return GraniteMoeOfAttention if used else GraniteOfAttention
 
@@ -144,8 +144,8 @@ class GraniteOfAttention(GraniteHybrid):
     """One without a Mamba mixer and without experts."""
 
     NAME = "granite"
+    MODEL_TYPE = ""
     LOADS = LLAMA
-    CLASSES = ()
     ASKS = Granite.ASKS
     REQUIRED = Granite.REQUIRED
     NEEDED = ()

@@ -13,7 +13,7 @@ from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import decode_value
 from tests import recipes, zoo
 
-CASES = zoo.cases("granite_hybrid")
+CASES = zoo.cases("granitemoehybrid")
 DENSE = CASES["dense"]
 
 
