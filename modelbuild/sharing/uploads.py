@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from modelbuild.digest import sha256
-from modelbuild.engine.action import Made
+from modelbuild.engine.action import ActionResult, Made
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error
 from modelbuild.files import open_plain
