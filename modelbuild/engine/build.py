@@ -42,10 +42,8 @@ class Untrue(Exception):
 
 
 class BuildOptions(NamedTuple):
-    """How to build: steps at once, whether to go on after a failure, to run what is made already, to tell why steps run.
-
-    executor  the URL of a cluster that runs what takes long; None: all is run here
-    """
+    """How to build: steps at once, whether to go on after a failure, to run what is made already, to tell why steps run, and the URL
+    of a cluster that runs what takes long."""
 
     jobs: int = 1
     keep_going: bool = False

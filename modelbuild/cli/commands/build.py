@@ -7,7 +7,6 @@ Cached steps are not run again. `build NAME` always means the target, even if a 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
 from modelbuild.cli.sentences import nothing_to_do
-from modelbuild.errors import Error, Errors, Stopped
+from modelbuild.errors import Error, Errors
 from modelbuild.machine import cores
 from modelbuild.session.settings import started_in
 from modelbuild.tuples import NamedTuple
@@ -101,7 +100,11 @@ class Request(NamedTuple):
 def run(call: Invocation, **given: Any) -> int:
     asked = Request(**given)
     if asked.profile is not None:
-        return _profiled(call, asked)
+        from modelbuild.cli.profiled import profiled
+
+        if asked.watch:
+            raise Error("--profile and --watch cannot be used together", hint="leave one of them out")
+        return profiled(call, asked.profile, lambda: run(call, **asked._replace(profile=None)._asdict()))
     if asked.ollama is not None:
         return _send(call, asked)
     if asked.watch:
@@ -141,28 +144,6 @@ class Rebuild:
     def build(self, call: Invocation, selection: Selection) -> None:
         _warn(call, selection)
         built(call, selection, self._asked.options())
-
-
-def _profiled(call: Invocation, asked: Request) -> int:
-    """Build, and write down what each thread did when; also of a build that failed or was interrupted."""
-    from modelbuild import trace
-    from modelbuild.cli.written import checked, write
-
-    if asked.watch:
-        raise Error("--profile and --watch cannot be used together", hint="leave one of them out")
-    file = checked(started_in(call.settings.folder, str(asked.profile)), "--profile", "profile.json")
-    with trace.recording() as found:
-        code = WRONG
-        try:
-            return (code := run(call, **asked._replace(profile=None)._asdict()))
-        except (KeyboardInterrupt, Stopped):
-            code = FAILED
-            raise
-        finally:
-            # Of what was wrong in itself, nothing was run.
-            if code != WRONG:
-                write(file, json.dumps(found.data(), separators=(",", ":")), "--profile")
-                call.report.note(f"wrote {asked.profile}: open it at https://ui.perfetto.dev or in chrome://tracing")
 
 
 def _run(call: Invocation, asked: Request) -> int:

@@ -12,7 +12,6 @@ from modelbuild.checkpoint.tokenizers.vocabulary import tokens_in
 from modelbuild.errors import Error
 from modelbuild.steps import merge
 from modelbuild.tensors.formats.gguf import decode_value
-from modelbuild.tensors.recipe import Recipe
 from tests import adapters
 from tests.checkpoints import pieces
 
@@ -160,7 +159,7 @@ def test_a_tokenizer_that_is_not_read_is_told(tmp_path: Path) -> None:
     lora = adapters.write_peft(tmp_path / "lora", adapters.factors(case.shapes))
     (lora / "tokenizer.json").write_text("{")
     looked = merge.look({"scale": 1.0}, adapters.Files(lora, model))
-    assert Recipe.decode(looked.recipe).metadata == model.metadata
+    assert looked.recipe.metadata == model.metadata
     assert ["the adapter's tokenizer is not taken, but the model's" in error.what for error in looked.warnings] == [
         True
     ]
