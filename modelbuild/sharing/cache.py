@@ -80,6 +80,7 @@ class SharedCache(LocalCache):
         self.uploads = Uploads(self.line, store, keys.key, lambda record: record.encode(terms.signer), send_parts)
         self._mutex = threading.Lock()
         self._records: dict[str, Record | None] = {}
+        self._came: set[str] = set()
         self._bringing: dict[str, threading.Lock] = {}
         self._brought = [0, 0]
 
@@ -100,8 +101,7 @@ class SharedCache(LocalCache):
         super().record_all(made)
         if self._terms.writes:
             for action, each in made.items():
-                # What a worker has sent there, the remote says itself.
-                if self._is_shared(action) and self._records.get(action) is None:
+                if self._is_shared(action) and action not in self._came:
                     self.uploads.add(action, each)
 
     def fetch(self, result: ActionResult) -> bool:
@@ -159,6 +159,10 @@ class SharedCache(LocalCache):
         """End all that is under way."""
         self.line.stop()
         self.line.remote.close()
+
+    def came(self, action: str) -> None:
+        """A worker has made this and sent it there: it need not be sent from here."""
+        self._came.add(action)
 
     def ask_again(self, action: str) -> None:
         """Somebody has made this since it was asked for."""

@@ -217,6 +217,7 @@ class Submitting:
                 facts=[("cache", result.artifact), ("worker", answer.made.result.artifact)],
                 hint="report this: steps must be deterministic",
             )
+        self._cache.came(action.digest)
         return answer.made
 
     def _parts(self, task: Task, step: Step) -> tuple[tuple[Part, ...], int]:
