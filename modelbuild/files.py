@@ -18,7 +18,6 @@ TICK = 0.02
 """Seconds within which two writes may leave the same time stamp: a file must be this old before it is hashed."""
 
 DAY = 86400.0
-
 TEMPORARY = ".tmp-"
 GUEST = ".modelbuild-tmp-"
 """Begins the names of temporary files in folders that are not ours, where others may have some of the other kind."""
@@ -239,14 +238,12 @@ class Temporary:
 
 def reflink(source: int, target: int) -> bool:
     """Have an open file share another one's bytes on the disk (btrfs, XFS); False where the file system can't."""
-    try:
+    with contextlib.suppress(ImportError, OSError):
         import fcntl
 
-        ficlone = 0x40049409
-        fcntl.ioctl(target, ficlone, source)
-    except (ImportError, OSError):
-        return False
-    return True
+        fcntl.ioctl(target, 0x40049409, source)
+        return True
+    return False
 
 
 def cloned(source: str, descriptor: int) -> bool:
@@ -274,8 +271,8 @@ def abandoned(folder: str, mark: str) -> Iterator[os.DirEntry[str]]:
     """The files of a folder whose names begin with `mark` and that nobody writes, each locked while it is looked at. Never raises."""
     import fcntl
 
+    # The store has a file for each artifact, and a build of one looks through all of their names: mostly there is none of these.
     with contextlib.suppress(OSError):
-        # The store has a file for each artifact, and a build of one looks through all of their names: mostly there is none of these.
         if f"\0{mark}" not in "\0".join(["", *os.listdir(folder)]):
             return
     with contextlib.suppress(OSError), os.scandir(folder) as scan:

@@ -66,6 +66,13 @@ def load(
     )
 
 
+def declared(project: Project) -> tuple[object, ...]:
+    """All that is the same of a project however it was loaded: not its warnings, and not where each value comes from."""
+    targets = project.targets
+    told = (targets.groups, targets.called, targets.default, targets.parts)
+    return (*project._replace(targets=None, warnings=(), origins={}, unowned=frozenset()), *told)  # type: ignore[arg-type]
+
+
 def right(root: Path, *args: object, **kwargs: object) -> Project:
     """A project of which nothing is broken. Raises Errors, by place, where something is."""
     loaded = load(root, *args, **kwargs)  # type: ignore[arg-type]

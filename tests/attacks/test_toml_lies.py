@@ -11,7 +11,7 @@ import pytest
 
 from modelbuild.errors import Error, Errors
 
-from ..projects import complaint, load, write
+from ..projects import complaint, declared, load, write
 
 FROM = "FROM ./x\n"
 
@@ -159,6 +159,6 @@ def test_damage_to_what_was_kept_is_no_harm(tmp_path: Path) -> None:
         for key in keep:
             keep[key] = damage
         try:
-            assert load(tmp_path, toml, keep=keep) == fresh
+            assert declared(load(tmp_path, toml, keep=keep)) == declared(fresh)
         except (Error, Errors) as error:
             pytest.fail(f"{damage!r}: {error}")

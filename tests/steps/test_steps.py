@@ -114,7 +114,9 @@ def test_the_planner_asks_with_the_parameters_that_a_kind_names(
     # what becomes of blocks for further tokens by a checkpoint that has them, another class where the project says one.
     left = {kind: steps.module(kind).Parameters.__annotations__.keys() - said for kind, said in seen.items()}
     assert left == {
-        kind: {"config": {"capabilities"}, "convert": {"plugin", "mtp", "architecture"}}.get(kind, set())
+        kind: {"config": {"capabilities"}, "convert": {"plugin", "mtp", "architecture"}, "merge": {"mtp"}}.get(
+            kind, set()
+        )
         for kind in KINDS
     }
 

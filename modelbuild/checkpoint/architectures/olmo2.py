@@ -14,7 +14,7 @@ from modelbuild.checkpoint.config import (
     transformers_takes,
     with_key_heads,
 )
-from modelbuild.checkpoint.hyperparameters import Writer
+from modelbuild.checkpoint.hyperparameters import Writer, blocks_to_list
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizers
@@ -88,7 +88,7 @@ class Olmo2(Architecture):
         # Olmo2 has no window; of Olmo3, every fourth block sees all of the text.
         types = self.config.get("layer_types")
         if types is None:
-            windowed = [(block + 1) % 4 != 0 for block in range(layers)]
+            windowed = [(block + 1) % 4 != 0 for block in blocks_to_list(self.config)]
         elif isinstance(types, list) and len(types) == layers:
             windowed = [name == "sliding_attention" for name in types]
         else:
