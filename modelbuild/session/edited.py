@@ -60,7 +60,8 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
     known = known._replace(parts={**known.parts, **new})
     reached = {model: known.parts[model] for model in models}
     graph = parts.graph(known)
-    outputs = [each for each in graph.outputs if each.label.partition(":")[0] in models and stamp.has(each.label)]
+    built = stamp.built(each.label for each in graph.outputs if each.label.partition(":")[0] in models)
+    outputs = [each for each in graph.outputs if each.label in built]
     if not outputs:
         return None
     plan = KeptPlan(head, lambda: session.parts.all(id_) or {}, id_)

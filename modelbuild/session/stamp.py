@@ -32,6 +32,9 @@ CHUNK = 256
 MOST = 100
 """Files that have changed, of which each is looked for; where more have, all is planned and looked up."""
 
+FEW = 8
+"""Outputs that are searched for one by one."""
+
 HANDS = 4
 """Threads that look at files at most."""
 
@@ -83,9 +86,11 @@ class Chunk(NamedTuple):
         for owner, count in json.loads(self.owners):
             yield owner, {next(texts): next(texts) for _ in range(count)}
 
-    def is_of(self, owner: str) -> bool:
-        """Whether files of an owner are among these. All of them may be asked of after an edit, so this takes nothing apart."""
-        return json.dumps([owner])[:-1].encode() + b"," in self.owners
+    def owned(self, owners: Collection[str]) -> set[str]:
+        """Those of some owners of whom files are among these. All chunks are asked after an edit: for a few owners none is taken apart."""
+        if len(owners) > FEW:
+            return {owner for owner, _ in json.loads(self.owners) if owner in owners}
+        return {owner for owner in owners if json.dumps([owner])[:-1].encode() + b"," in self.owners}
 
     def owner(self, number: int) -> str:
         """Whose file the one of this number is."""
@@ -141,9 +146,10 @@ class Stamp:
                     return None
         return Changes(paths, [*labels])
 
-    def has(self, label: str) -> bool:
-        """Whether an output was built."""
-        return any(chunk.is_of(label) for chunk in self._chunks.values())
+    def built(self, labels: Iterable[str]) -> set[str]:
+        """Those of some outputs that were built."""
+        wanted = {*labels}
+        return {label for chunk in self._chunks.values() for label in chunk.owned(wanted)}
 
     def common(self) -> set[str]:
         """The files that are of no output."""
@@ -185,7 +191,7 @@ class Stamp:
             if name.startswith(_COMMON):
                 is_touched = any(path.encode(*_UTF8) in chunk.files for path in common)
             else:
-                is_touched = any(map(chunk.is_of, outputs))
+                is_touched = bool(chunk.owned(outputs.keys()))
             if is_touched:
                 apart = [(owner, outputs.get(owner, files)) for owner, files in chunk.taken_apart()]
                 touched[name] = Chunk.of(

@@ -146,3 +146,15 @@ def test_an_output_that_is_too_young_after_an_edit_counts_as_changed_until_it_is
         assert stamp.changes() == ([], expected)
         time.sleep(0.05)
     store.close()
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_outputs_that_were_built_are_found_by_their_whole_labels(many: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many are not searched for one by one: a model may have thousands of variants."""
+    built = ["a", "a:b", 'q"\\', "ü\udc80", "last"]
+    more = [f"m:{number}" for number in range(1000)] if many else []
+    found = take(1, 1, (), (), {label: {} for label in [*built, *more]})
+    assert found is not None
+    if many:
+        monkeypatch.setattr("modelbuild.session.stamp.json.dumps", None)
+    assert found.built([*built, *more[::2], "a:", ":b", "las"]) == {*built, *more[::2]}
