@@ -619,3 +619,17 @@ def test_names_of_another_project_are_told_of_many_too(folder: Folder, tmp_path:
     folder.open("p")
     folder.models.publish_together(several(folder, "edited"))
     assert folder.models.taken == {f"h/n/m{number}/latest": str(theirs) for number in range(5)}
+
+
+@pytest.mark.parametrize(
+    ("names", "loose", "due"),
+    [(100, 1, True), (101, 1, False), (101, 10, False), (110, 11, True), (2491, 249, False), (2501, 250, True)],
+)
+def test_small_blobs_go_when_they_are_worth_a_look_at_all_names(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, names: int, loose: int, due: bool
+) -> None:
+    monkeypatch.setattr(ModelsFolder, "sweep", lambda _: ["swept"])
+    written = folder.models.written
+    written.note({str(number): "" for number in range(names)}, Owner("a"))
+    written.note_loose(f"sha256:{number:064}" for number in range(loose))
+    assert folder.models.sweep_when_due() == (["swept"] if due else [])
