@@ -108,6 +108,8 @@ class SharedCache(LocalCache):
         return super().fetch(result) or self._bring(result, None)
 
     def offer(self, action: str) -> ActionResult | None:
+        if not self._terms.reads:
+            return None
         known = super().results([action]).get(action)
         if known is not None and self._is_shared(action) and self._has(known):
             return known
@@ -168,6 +170,11 @@ class SharedCache(LocalCache):
         """Somebody has made this since it was asked for."""
         with self._mutex:
             self._records.pop(action, None)
+
+    @property
+    def writes(self) -> bool:
+        """Whether results are sent to the remote."""
+        return self._terms.writes
 
     @property
     def is_mutual(self) -> bool:

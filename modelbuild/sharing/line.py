@@ -147,8 +147,12 @@ class _Try:
         self._line._success(self._direction)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Error):
-            self._line._fault(self._direction, error)
-            raise Lost from None
-        if isinstance(error, Stopped):
-            raise Lost from None
+        if isinstance(error, Lost) or not isinstance(error, Exception):
+            return
+        if self._direction == "write" and isinstance(error, OSError):
+            return  # of the file that is sent
+        if not isinstance(error, Stopped):
+            # An error that nobody foresaw is one of the way there too: no build fails for it.
+            what = f"'{self._line.remote.name}' cannot be used: {type(error).__name__}"
+            self._line._fault(self._direction, error if isinstance(error, Error) else Error(what))
+        raise Lost from None

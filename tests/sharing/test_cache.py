@@ -10,7 +10,7 @@ import pytest
 from modelbuild.errors import Error
 from modelbuild.remotes import BLOBS, RECORDS
 from modelbuild.sharing.line import FAULTS
-from tests.sharing.shared_toy import TEXT, Machine, Memory, at_random
+from tests.sharing.shared_toy import TEXT, Machine, Memory, at_random, chain
 
 ALL = ["m/first", "m/second", "m/layer"]
 MADE = ("321" + TEXT).encode()
@@ -66,6 +66,27 @@ def test_a_remote_that_fails_is_given_up_with_a_notice(tmp_path: Path, remote: M
     assert sorted(event["direction"] for event in lost) == ["read", "write"]
     assert len(remote.asked) <= 4 * FAULTS
     assert machine.told[-1]["left"] == 3
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), OSError("x"), RuntimeError("x")], ids=repr)
+def test_no_build_fails_for_what_nobody_foresaw_of_a_remote(tmp_path: Path, remote: Memory, error: Exception) -> None:
+    def fault(verb: str, kind: str) -> None:
+        raise error
+
+    remote.fault = fault
+    machine = Machine(tmp_path, remote)
+    assert machine.built() == ALL
+    assert machine.told[-1]["left"] == 3
+
+
+def test_a_cache_that_only_writes_offers_nothing(tmp_path: Path, remote: Memory) -> None:
+    machine = Machine(tmp_path, remote, reads=False)
+    machine.built()
+    machine.open()
+    machine.build(chain(machine.write("a.txt", TEXT)))
+    actions = [action for (action,) in machine.store.database.rows("select digest from action")]
+    assert [machine.shared.offer(action) for action in actions] == [None] * len(actions)
+    machine.store.close()
 
 
 @pytest.mark.parametrize(
