@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from modelbuild import interrupt
 from modelbuild.engine.build import Event
 from modelbuild.errors import Error, Stopped
 from modelbuild.remotes import Missing, Pieces, Remote
@@ -48,6 +49,7 @@ class Line:
             end, data = time.monotonic() + PATIENCE, bytearray()
             try:
                 for piece in self.remote.get(kind, digest):
+                    interrupt.check()
                     data += piece
                     if len(data) > limit:
                         raise Lost
@@ -65,6 +67,8 @@ class Line:
             begun, count = time.monotonic(), 0
             try:
                 for piece in self.remote.get(kind, digest, start, length):
+                    # A build that is to end waits for its threads: for no more of what may go on for hours.
+                    interrupt.check()
                     count += len(piece)
                     yield piece
                     seconds = time.monotonic() - begun

@@ -40,7 +40,7 @@ def test_what_is_signed_is_believed_and_nothing_else(tmp_path: Path, format: Pri
 
 @pytest.mark.parametrize("value", [r'"\ud800"', "NaN", "1e999"])
 def test_what_has_no_spelling_is_not_believed(tmp_path: Path, value: str) -> None:
-    record = '{"v": 1, "key": "a", "signature": "", "more": %s}' % value
+    record = f'{{"v": 1, "key": "a", "signature": "", "more": {value}}}'
     assert Record.decode(record.encode(), "a", pair(tmp_path)[1]) is None
 
 
