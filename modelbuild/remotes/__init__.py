@@ -79,7 +79,11 @@ def schemes() -> dict[str, str]:
 
 def connect(url: str) -> Remote:
     """The remote that a URL means. Sends nothing yet. Raises Error, which shows no password of the URL."""
-    return _module(_checked(url)).connect(url)
+    module = _module(_checked(url))
+    try:
+        return module.connect(url)
+    except ValueError:  # of urlsplit, whose words show the host with user and password
+        raise Error("the URL of the remote cache has no host that can be one", hint="write https://host/path") from None
 
 
 def check(url: str) -> None:
@@ -93,7 +97,13 @@ def _checked(url: str) -> str:
     known = schemes()
     scheme = found[1].lower() if found else ""
     if scheme not in known:
-        got = f"'{shown(scheme)}:'" if scheme else f"'{shown(url.partition('@')[0])}'"
+        got = (
+            f"'{shown(scheme)}:'"
+            if scheme
+            else "one with a user"
+            if "@" in url
+            else f"'{shown(url.partition('?')[0])}'"
+        )
         hint = did_you_mean(scheme, known) or "a folder is written as file:///path/of/the/folder"
         what = (
             f"expected the URL of a remote cache, beginning with {listed([f'{each}://' for each in known])}, got {got}"

@@ -24,7 +24,7 @@ ABANDONED = DAY
 
 
 def connect(url: str) -> Folder:
-    """The folder of a URL `file:///path`. It is made when something is put there."""
+    """The folder of a URL `file:///path`. Whether it is there is seen when it is asked."""
     parts = urlsplit(url)
     path = unquote(parts.path)
     if (
@@ -35,7 +35,9 @@ def connect(url: str) -> Folder:
         or "\0" in path
     ):
         hint = "write the absolute path of a folder: file:///mnt/share/modelbuild"
-        raise Error(f"'{shown(url)}' is not the URL of a folder", hint=hint)
+        # A user, a password or a query is not shown.
+        told = f"file://{parts.netloc.rpartition('@')[2]}{parts.path}"
+        raise Error(f"'{shown(told)}' is not the URL of a folder", hint=hint)
     return Folder(os.path.normpath(path))
 
 
@@ -83,6 +85,7 @@ class Folder:
         folder = os.path.dirname(path)
         new = os.path.join(folder, TEMPORARY + os.urandom(8).hex())
         try:
+            os.stat(self._root)  # made by whoever shares it: below a share that is not mounted, nobody would find it
             make_folder(folder)
             self._sweep(folder)
             try:
@@ -133,4 +136,5 @@ class Folder:
     def _fault(self, error: OSError) -> Error:
         left = free(self._root)
         facts = [("free", f"{left:,} bytes")] if left is not None and left < CHUNK else []
-        return Error(f"the remote cache cannot be used: {reason(error)}", path=self._root, facts=facts)
+        hint = "make the folder, or mount what it lies on" if isinstance(error, FileNotFoundError) else None
+        return Error(f"the remote cache cannot be used: {reason(error)}", path=self._root, facts=facts, hint=hint)

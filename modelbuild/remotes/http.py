@@ -71,8 +71,8 @@ class Http:
                 part = piece[skipped:] if skipped else piece
                 skipped = max(0, skipped - len(piece))
                 part = part if length is None else part[:length]
-                if part:
-                    yield part
+                # Also an empty one, of what is skipped: who asks looks at the time with each.
+                yield part
                 if length is not None and not (length := length - len(part)):
                     return
 

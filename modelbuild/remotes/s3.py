@@ -84,18 +84,17 @@ class Bucket:
             if size is None:
                 raise Missing
             length = max(0, size - start)
-        ranges = [(at, min(at + PART, start + length)) for at in range(start, start + length, PART)]
-        if not ranges:
-            return
-        name = checked_name(kind, digest)
-        if len(ranges) == 1:
-            yield self._range(name, *ranges[0])
+        name, end = checked_name(kind, digest), start + length
+        if length <= PART:
+            if length:
+                yield self._range(name, start, end)
             return
         with ThreadPoolExecutor(AHEAD, thread_name_prefix="bucket") as pool:
             asked: deque[Future[bytes]] = deque()
             try:
-                for each in ranges:
-                    asked.append(pool.submit(self._range, name, *each))
+                # Never a list of all: the store may say any size.
+                for at in range(start, end, PART):
+                    asked.append(pool.submit(self._range, name, at, min(at + PART, end)))
                     if len(asked) > AHEAD:
                         yield asked.popleft().result()
                 while asked:

@@ -37,6 +37,9 @@ class Exchanged(NamedTuple):
 def push(session: Session, graph: Graph, hear: Hear) -> Exchanged:
     """Send what is here of a graph's results, and is not there. Weights are read if their digests are not known."""
     with _Joined(session, "write", hear) as joined:
+        if not joined.cache.writes:
+            hint = "name the key that signs: [cache] sign = PATH; a record without a signature would be refused by all"
+            raise Error("this project trusts signed results alone, and has no key to sign with", hint=hint)
         standing = joined.look_up(graph)
         moved, size, missing, count = 0, 0, [], 0
         for name, result in joined.results(standing).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -108,6 +109,8 @@ class SharedCache(LocalCache):
         return super().fetch(result) or self._bring(result, None)
 
     def offer(self, action: str) -> ActionResult | None:
+        if not self._terms.reads:
+            return None
         known = super().results([action]).get(action)
         if known is not None and self._is_shared(action) and self._has(known):
             return known
@@ -170,6 +173,11 @@ class SharedCache(LocalCache):
             self._records.pop(action, None)
 
     @property
+    def writes(self) -> bool:
+        """Whether results are sent to the remote."""
+        return self._terms.writes
+
+    @property
     def is_mutual(self) -> bool:
         """Whether results are both taken from the remote and sent there."""
         return self._terms.reads and self._terms.writes
@@ -222,10 +230,21 @@ class SharedCache(LocalCache):
         if data is None:
             return None
         found = Record.decode(data, key, self._terms.trust)
+        if found is not None and self._is_wrong_here(found.result):
+            self.line.wrong("has a record with a wrong size")
+            return None
         if found is None:
             signed = " that is signed with a key of `trust`" if self._terms.trust is not None else ""
             self.line.wrong(f"has a record that is not one{signed}")
         return found
+
+    def _is_wrong_here(self, result: ActionResult) -> bool:
+        """Whether an artifact that is at hand has another size than somebody says: else it would be dropped as damaged."""
+        path = self.store.path(result.artifact)
+        try:
+            return path is not None and os.stat(path).st_size != result.size
+        except OSError:
+            return False
 
     def _take(self, found: Mapping[str, Record | None]) -> None:
         """Note records, so that a later build needs no remote to know what was made."""

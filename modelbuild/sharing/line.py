@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
+from modelbuild import interrupt
 from modelbuild.engine.build import Event
 from modelbuild.errors import Error, Stopped
 from modelbuild.remotes import Missing, Pieces, Remote
@@ -48,6 +49,7 @@ class Line:
             end, data = time.monotonic() + PATIENCE, bytearray()
             try:
                 for piece in self.remote.get(kind, digest):
+                    interrupt.check()
                     data += piece
                     if len(data) > limit:
                         raise Lost
@@ -65,6 +67,8 @@ class Line:
             begun, count = time.monotonic(), 0
             try:
                 for piece in self.remote.get(kind, digest, start, length):
+                    # A build that is to end waits for its threads: for no more of what may go on for hours.
+                    interrupt.check()
                     count += len(piece)
                     yield piece
                     seconds = time.monotonic() - begun
@@ -147,8 +151,12 @@ class _Try:
         self._line._success(self._direction)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, Error):
-            self._line._fault(self._direction, error)
-            raise Lost from None
-        if isinstance(error, Stopped):
-            raise Lost from None
+        if isinstance(error, Lost) or not isinstance(error, Exception):
+            return
+        if self._direction == "write" and isinstance(error, OSError):
+            return  # of the file that is sent
+        if not isinstance(error, Stopped):
+            # An error that nobody foresaw is one of the way there too: no build fails for it.
+            what = f"'{self._line.remote.name}' cannot be used: {type(error).__name__}"
+            self._line._fault(self._direction, error if isinstance(error, Error) else Error(what))
+        raise Lost from None

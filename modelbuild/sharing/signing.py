@@ -53,9 +53,10 @@ class Trust:
         text = value.get(MEMBER)
         try:
             signature = base64.b64decode(text, validate=True) if isinstance(text, str) else b""
-        except (binascii.Error, ValueError):
+            # What JSON can say and no record does has no spelling: half a character, a number that is none, a nest too deep.
+            message = _message({name: each for name, each in value.items() if name != MEMBER})
+        except (binascii.Error, ValueError, RecursionError):
             return False
-        message = _message({name: each for name, each in value.items() if name != MEMBER})
         for key in self._keys:
             try:
                 key.verify(signature, message)

@@ -12,7 +12,6 @@ from contextlib import suppress
 from modelbuild.digest import sha256
 from modelbuild.engine.action import ActionResult, Made
 from modelbuild.engine.store import Damaged, Store
-from modelbuild.errors import Error
 from modelbuild.files import open_plain
 from modelbuild.remotes import BLOBS, CHUNK, RECORDS
 from modelbuild.sharing.line import Line, Lost
@@ -108,8 +107,8 @@ class Uploads:
                         break
                     if not left or not self._line.serves("write"):
                         break
-            except (Error, OSError, Damaged):
-                pass  # it stays among those that are left
+            except Exception:
+                pass  # it stays among those that are left, and the next one is sent
             except BaseException:
                 # An interrupt, which the thread that builds hears too.
                 return

@@ -140,6 +140,12 @@ def test_results_are_exchanged_by_hand(tmp_path: Path) -> None:
         assert second.computed == 0
         server.files.clear()
         second.run("cache", "pull", "chat:q4_0", code=1)
+        key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
+        second.write(
+            "ModelBuild.toml", TOML.format(remote=server.url).replace("[model.", f'trust = ["{key}"]\n[model.', 1)
+        )
+        second.run("cache", "push", code=2)
+        assert "has no key to sign with" in second.errors and not server.files
         second.write("ModelBuild.toml", "[model.chat]\nfrom = './weights'\n")
         second.run("cache", "push", code=2)
         assert "this project has no remote cache" in second.errors

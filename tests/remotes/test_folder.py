@@ -18,6 +18,10 @@ DIGEST = "a" * 64
 def test_a_share_that_is_not_mounted_is_not_an_empty_one(tmp_path: Path) -> None:
     with pytest.raises(Error, match="no such file"):
         Folder(str(tmp_path / "gone")).size(BLOBS, DIGEST)
+    # A mount point would take what nobody else sees, and hide it once the share is there.
+    with pytest.raises(Error, match="make the folder, or mount"):
+        Folder(str(tmp_path / "gone")).put(BLOBS, DIGEST, 1, lambda: [b"x"])
+    assert not (tmp_path / "gone").exists()
 
 
 def test_what_killed_builds_left_is_removed_after_a_day(tmp_path: Path) -> None:

@@ -36,6 +36,12 @@ def test_a_server_without_ranges_sends_all_and_the_part_is_taken(server: Server)
     assert b"".join(http(server).get(BLOBS, DIGEST, 9_995, 3)) == b"567"
 
 
+def test_a_server_that_sends_without_end_what_is_skipped_can_be_given_up(server: Server) -> None:
+    server.knows_ranges = False
+    server.files[f"/cache/cas/{DIGEST}"] = DATA
+    assert next(http(server).get(BLOBS, DIGEST, 1 << 60, 3)) == b""
+
+
 def test_a_login_comes_from_netrc_and_is_in_no_error(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

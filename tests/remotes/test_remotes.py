@@ -90,6 +90,12 @@ def test_only_digests_are_names(remote: Remote, name: str) -> None:
         ("https://user:secret@host/path", "contains a user or password"),
         ("https://host/path?token=secret", "contains a query"),
         ("https://", "has no host"),
+        ("//user:secret@host/path", "one with a user"),
+        ("file://user:secret@host/path", "'file://host/path' is not the URL of a folder"),
+        ("file:///path?token=secret", "is not the URL of a folder"),
+        ("https://user:secret@[", "no host that can be one"),
+        ("https://h\u2100:secret@", "no host that can be one"),
+        ("s3://[secret", "no host that can be one"),
     ],
 )
 def test_a_url_that_cannot_be_is_an_error_without_its_secrets(url: str, said: str) -> None:

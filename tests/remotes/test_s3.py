@@ -26,6 +26,15 @@ def test_a_url_names_a_bucket_and_no_secret(url: str) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_size_that_no_file_has_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    remote = s3.Bucket("s3://bucket", None)
+    monkeypatch.setattr(remote, "size", lambda kind, digest: 1 << 62)
+    monkeypatch.setattr(remote, "_range", lambda name, start, end: b"%d" % start)
+    pieces = remote.get(BLOBS, "a" * 64)
+    assert [next(pieces), next(pieces)] == [b"0", b"%d" % s3.PART]
+    pieces.close()
+
+
 @pytest.mark.peer
 def test_a_large_file_goes_in_parts_and_none_of_it_stays_if_it_breaks() -> None:
     data = bytes(range(256)) * (100 << 10)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from modelbuild import interrupt
 from modelbuild.errors import Error
 from modelbuild.remotes import BLOBS, RECORDS
-from modelbuild.sharing.line import FAULTS
-from tests.sharing.shared_toy import TEXT, Machine, Memory, at_random
+from modelbuild.sharing.line import FAULTS, Line
+from modelbuild.sharing.record import Record
+from tests.sharing.shared_toy import TEXT, Machine, Memory, at_random, chain
 
 ALL = ["m/first", "m/second", "m/layer"]
 MADE = ("321" + TEXT).encode()
@@ -66,6 +69,48 @@ def test_a_remote_that_fails_is_given_up_with_a_notice(tmp_path: Path, remote: M
     assert sorted(event["direction"] for event in lost) == ["read", "write"]
     assert len(remote.asked) <= 4 * FAULTS
     assert machine.told[-1]["left"] == 3
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), KeyError("x"), OSError("x"), RuntimeError("x")], ids=repr)
+def test_no_build_fails_for_what_nobody_foresaw_of_a_remote(tmp_path: Path, remote: Memory, error: Exception) -> None:
+    def fault(verb: str, kind: str) -> None:
+        raise error
+
+    remote.fault = fault
+    machine = Machine(tmp_path, remote)
+    assert machine.built() == ALL
+    assert machine.told[-1]["left"] == 3
+
+
+def test_a_record_with_a_wrong_size_drops_nothing_that_is_here(tmp_path: Path, remote: Memory) -> None:
+    machine, key = Machine(tmp_path, remote), "a" * 64
+    here = machine.store.put(TEXT.encode())
+    for size, is_one in ((here.size, True), (here.size + 1, False)):
+        record = Record(key, here._replace(size=size))
+        remote.kept[RECORDS, key] = record.encode()
+        assert list(machine.shared.records([key])) == [record if is_one else None]
+    assert machine.store.has(here)
+    machine.store.close()
+
+
+def test_an_interrupt_ends_what_is_fetched(remote: Memory) -> None:
+    remote.kept[BLOBS, "a" * 64] = b"abcd"
+    line, pieces = Line(remote, lambda event: None), []
+    with pytest.raises(KeyboardInterrupt), interrupt.deferred(lambda: None):
+        for piece in line.large(BLOBS, "a" * 64):
+            pieces.append(piece)
+            signal.raise_signal(signal.SIGINT)
+    assert pieces == [b"ab"]
+
+
+def test_a_cache_that_only_writes_offers_nothing(tmp_path: Path, remote: Memory) -> None:
+    machine = Machine(tmp_path, remote, reads=False)
+    machine.built()
+    machine.open()
+    machine.build(chain(machine.write("a.txt", TEXT)))
+    actions = [action for (action,) in machine.store.database.rows("select digest from action")]
+    assert [machine.shared.offer(action) for action in actions] == [None] * len(actions)
+    machine.store.close()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from modelbuild.errors import Error
 from modelbuild.remotes import RECORDS
 from modelbuild.sharing.cache import SharedCache
+from modelbuild.sharing.record import Record
 from modelbuild.sharing.signing import Signer, Trust, public
 from tests.sharing.shared_toy import TEXT, Machine, Memory
 
@@ -35,6 +36,12 @@ def test_what_is_signed_is_believed_and_nothing_else(tmp_path: Path, format: Pri
     for wrong in ({**value, "size": 2}, {**value, "signature": ""}, {**value, "signature": 3}, {"key": "a", "size": 1}):
         assert not trust.believes(wrong)
     assert not pair(tmp_path)[1].believes(value)
+
+
+@pytest.mark.parametrize("value", [r'"\ud800"', "NaN", "1e999"])
+def test_what_has_no_spelling_is_not_believed(tmp_path: Path, value: str) -> None:
+    record = f'{{"v": 1, "key": "a", "signature": "", "more": {value}}}'
+    assert Record.decode(record.encode(), "a", pair(tmp_path)[1]) is None
 
 
 def test_a_record_that_somebody_else_wrote_is_refused(tmp_path: Path) -> None:
