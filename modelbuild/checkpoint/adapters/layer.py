@@ -40,6 +40,10 @@ _PLAIN_OF = dict.fromkeys(
 """The same by architecture (src/models/deepseek2.cpp, glm-dsa.cpp)."""
 
 
+_KEPT = {"minimax-m3": ".indexer."}
+"""Architecture -> what is in the names of those whose factors stay in f32 (llama.cpp conversion/minimax.py, tensor_force_quant)."""
+
+
 def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: str, scale: float) -> Recipe:
     """The recipe of an adapter's file, for the model of a recipe.
 
@@ -73,7 +77,8 @@ def recipe(base: Recipe, adapter: Adapter, described: Checkpoint, *, outtype: st
             x = x if same else cast("f32", x)
             if x.operation == "dequantize" and outtype == "source":
                 x = x.operands[0]
-            entries.append(Entry(f"{name}.{half}", x.shape, quantize(_type(x, outtype), x)))
+            dtype = "f32" if _KEPT.get(places.architecture, "\0") in name else _type(x, outtype)
+            entries.append(Entry(f"{name}.{half}", x.shape, quantize(dtype, x)))
     if adapter.placed:
         # Whatever else the file says is still so.
         metadata = {**adapter.metadata, ALPHA: encode_value("f32", alpha * scale)}
