@@ -64,15 +64,18 @@ class Glm4(Architecture):
 
     def parameters(self, file_type: int) -> Values:
         """(Glm4Model.set_gguf_parameters)"""
-        config = self.config
-        fallback = number(config, "hidden_size") // number(config, "num_attention_heads")
-        head = fallback if config.get("head_dim") is None else number(config, "head_dim")
-        part = share(rope_parameters(config).get("partial_rotary_factor", 0.5), "partial_rotary_factor")
-        out = Writer(self.NAME, config)
-        out.put("rope.dimension_count", "u32", int(head * part), "partial_rotary_factor")
+        out = Writer(self.NAME, self.config)
+        out.put("rope.dimension_count", "u32", rotated(self.config), "partial_rotary_factor")
         return super().parameters(file_type) | out.values
 
     def tensors(self, sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
         if "mrope_section" in rope_parameters(self.config):
             raise Error("GLM-4 with 'mrope_section', as it has towers, is not supported yet", path="config.json")
         return iter([(self.rename(source), x) for source, x in sources.items()])
+
+
+def rotated(config: Config) -> int:
+    """How many dimensions of a head rotate: half of them, where config.json says nothing else."""
+    fallback = number(config, "hidden_size") // number(config, "num_attention_heads")
+    head = fallback if config.get("head_dim") is None else number(config, "head_dim")
+    return int(head * share(rope_parameters(config).get("partial_rotary_factor", 0.5), "partial_rotary_factor"))

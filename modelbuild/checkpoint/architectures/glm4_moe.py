@@ -9,7 +9,7 @@ from modelbuild.checkpoint.architectures import _dense_first, _mtp, _numbered_mt
 from modelbuild.checkpoint.architectures._dense_first import SIGMOID, DenseFirst
 from modelbuild.checkpoint.architectures._loads import EMBEDDING, OUTPUT
 from modelbuild.checkpoint.architectures._numbered_mtp import NumberedMtp
-from modelbuild.checkpoint.config import number, rope_parameters, share
+from modelbuild.checkpoint.architectures.glm4 import rotated
 from modelbuild.checkpoint.hyperparameters import Writer
 from modelbuild.checkpoint.metadata import Values
 from modelbuild.checkpoint.tensor_names import ATTENTION_INPUTS, NAMES
@@ -93,11 +93,8 @@ class Glm4Moe(NumberedMtp, DenseFirst):
     def parameters(self, file_type: int) -> Values:
         """(Glm4MoeModel.set_gguf_parameters)"""
         config = self.config
-        fallback = number(config, "hidden_size") // number(config, "num_attention_heads")
-        head = fallback if config.get("head_dim") is None else number(config, "head_dim")
-        part = share(rope_parameters(config).get("partial_rotary_factor", 0.5), "partial_rotary_factor")
         out = Writer(self.NAME, config)
-        out.put("rope.dimension_count", "u32", int(head * part), "partial_rotary_factor")
+        out.put("rope.dimension_count", "u32", rotated(config), "partial_rotary_factor")
         out.take("expert_count", "u32", "n_routed_experts")
         out.take("expert_feed_forward_length", "u32", "moe_intermediate_size")
         out.put("expert_shared_count", "u32", self.shared, "n_shared_experts")
