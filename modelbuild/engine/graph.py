@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from modelbuild import lfs
 from modelbuild.digest import canonical
 from modelbuild.tuples import NamedTuple
 
@@ -14,7 +15,7 @@ class Source(NamedTuple):
     """A file the project reads.
 
     form   how its digest is taken: `bytes`, or a weights format with a digest per tensor
-    known  its digest where it is not there and can be fetched: what was made of it needs it no more
+    known  its digest where it is not there, or only a pointer to it: what was made of it needs it no more
     """
 
     path: str
@@ -25,6 +26,10 @@ class Source(NamedTuple):
     def is_weights(self) -> bool:
         """Whether its digest comes from those of the tensors in it."""
         return self.form != "bytes"
+
+    def is_away(self) -> bool:
+        """Whether it is not there, and its digest is known all the same."""
+        return bool(self.known) and not lfs.is_here(self.path)
 
 
 class Step(NamedTuple):

@@ -106,10 +106,12 @@ class Sources:
     def _peek(self, source: Source) -> str | None:
         if known := self._known.get(source):
             return known
+        if source.is_away():
+            return self._know(source, source.known)
         try:
             now = signature(os.stat(source.path))
         except (FileNotFoundError, NotADirectoryError):
-            return self._know(source, source.known or ABSENT)
+            return self._know(source, ABSENT)
         except OSError as error:
             raise unreadable(source.path, error) from error
         cached = self._cached.get((source.path, source.form))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from modelbuild import lfs
 from modelbuild.engine.graph import Source
 from modelbuild.observed import Observed
 from modelbuild.project.lock import Digests
@@ -23,8 +24,11 @@ class Away:
         return {name for above, name in found if above == folder and name.endswith(".safetensors")}
 
     def source(self, path: str) -> Source:
-        """A safetensors file as a source: with its digest if it is not there."""
+        """A safetensors file as a source: with its digest if it is not there, or only a pointer to it."""
         pinned = self._pinned.get(path)
-        if pinned is None or self._observed.kind(path) is not None:
-            return Source(path, "safetensors")
-        return Source(path, "safetensors", pinned.xxh3)
+        is_away = pinned is not None and (self._observed.kind(path) is None or self._pointed(path) == pinned.sha256)
+        return Source(path, "safetensors", pinned.xxh3 if pinned is not None and is_away else "")
+
+    def _pointed(self, path: str) -> str | None:
+        self._observed.stat(path)
+        return lfs.pointed(path)

@@ -110,7 +110,7 @@ class _Look:
     def try_(self, step: Step) -> tuple[Sequence[Error], Sequence[Error]]:
         """Make a step's recipe, or read the heads of the files it takes as they are. Returns what is wrong, and what is doubtful."""
         kind = steps.recipe_kind(step.kind)
-        if any(source.known and not os.path.exists(source.path) for source in step.sources):
+        if any(source.is_away() for source in step.sources):
             # Removed since what was made of it: a build that needs it fetches it first.
             return [], []
         try:

@@ -149,11 +149,13 @@ class _Plan:
 
     def _look(self, source: Source) -> str:
         """What stands for the digest of a source. Of a large file its place and its stat: both plans see the same file."""
+        if source.is_away():
+            return source.known
         real = os.path.realpath(source.path)
         try:
             info = os.stat(real)
         except OSError:
-            return source.known or ABSENT
+            return ABSENT
         if self._revision is not None and self._revision.differs(real):
             return f"as before {real}"
         if info.st_size > SMALL:

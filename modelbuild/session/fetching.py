@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +128,7 @@ def _gone(session: Session, outputs: Sequence[Output], force: bool) -> list[Outs
 def _needing(session: Session, outputs: Sequence[Output], force: bool) -> set[str]:
     """The labels of the outputs that need files to be built that are not here, and that can be fetched."""
     graph = session.graph.select(outputs)
-    away = {source for source in graph.sources() if source.known and not os.path.exists(source.path)}
+    away = {source for source in graph.sources() if source.is_away()}
     if not away:
         return set()
     reading = _reading(session, graph, force)

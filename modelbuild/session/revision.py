@@ -12,6 +12,7 @@ import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 
+from modelbuild import lfs
 from modelbuild.digest import xxh3
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
@@ -22,7 +23,6 @@ from modelbuild.words import cut
 
 SMALL = 1 << 20
 """Bytes of a file that is copied."""
-POINTER = b"version https://git-lfs.github.com/spec/"
 _BATCH = 32 << 20
 """Bytes that git is asked for at once."""
 _SUBMODULES = "--ignore-submodules=untracked"
@@ -116,7 +116,7 @@ def _write(git: _Git, commit: str, folder: str, cache: str) -> set[str]:
         if entry.size <= SMALL and (entry.path in changed_since or not _copied(git.root, folder, entry.path)):
             small.append(entry)
     for entry, data in git.contents(small):
-        if data.startswith(POINTER):
+        if data.startswith(lfs.HEAD):
             large.append(entry)
         else:
             _put(folder, entry.path, data)

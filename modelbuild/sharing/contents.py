@@ -71,10 +71,9 @@ class Contents:
             return self._known[key]
 
     def _of(self, source: Source, digest: str) -> str | None:
-        try:
-            now = signature(os.stat(source.path))
-        except (FileNotFoundError, NotADirectoryError):
+        if source.is_away():
             return self._absent(source) if source.known == digest else None
+        now = signature(os.stat(source.path))
         form = FORM + source.form
         seen, both = self._cache.digests([source.path]).get((source.path, form), ("", ""))
         if seen != now or not both:

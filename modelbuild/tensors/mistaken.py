@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from modelbuild import lfs
 from modelbuild.errors import Error
 
 
 def refuse_pointer(head: bytes, path: str, what: str) -> None:
     """Raise Error where a file is a Git LFS pointer to the `what` that it should be."""
-    if head.startswith(b"version https://git-lfs"):
+    if head.startswith(lfs.HEAD):
         words = dict(line.split(" ", 1) for line in head[:256].decode("utf-8", "replace").splitlines() if " " in line)
         facts = [(label, words[label]) for label in ("oid", "size") if label in words]
         raise Error(

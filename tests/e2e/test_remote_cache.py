@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,13 +103,23 @@ def test_the_mode_says_what_is_exchanged(tmp_path: Path, mode: str, sends: bool,
         assert bool(second.brought) == takes
 
 
-def test_a_machine_without_the_weights_installs_what_was_made_of_them(tmp_path: Path, remote: str) -> None:
+def pointer(oid: str) -> str:
+    return f"version https://git-lfs.github.com/spec/v1\noid {oid}\nsize 1000\n"
+
+
+@pytest.mark.parametrize("left", ["nothing", "pointer"])
+def test_a_machine_without_the_weights_installs_what_was_made_of_them(tmp_path: Path, remote: str, left: str) -> None:
+    """Where Git LFS has not fetched the weights, a pointer lies in their place."""
     first, second = pair(tmp_path, remote)
     first.build()
     lock = (first.folder / "ModelBuild.lock").read_text()
     assert '"weights/model.safetensors" = "sha256:' in lock
     second.write("ModelBuild.lock", lock)
-    (second.folder / "weights" / "model.safetensors").unlink()
+    weights = second.folder / "weights" / "model.safetensors"
+    oid = f"sha256:{hashlib.sha256(weights.read_bytes()).hexdigest()}"
+    weights.unlink()
+    if left == "pointer":
+        weights.write_text(pointer(oid))
     second.build()
     assert second.computed == 0
     assert sorted(map(str, second.brought)) == ["chat:q4_0/model", "chat:q8_0/model"]
@@ -117,6 +129,23 @@ def test_a_machine_without_the_weights_installs_what_was_made_of_them(tmp_path: 
     second.write("ModelBuild.toml", TOML.format(remote=remote).replace("q4_0", "q4_1"))
     second.build(code=1)
     assert "weights/model.safetensors" in second.errors
+    assert ("git lfs pull" in second.errors) == (left == "pointer")
+    second.write("ModelBuild.toml", TOML.format(remote=remote))
+    # Once they come, they are read as any others.
+    weights.unlink(missing_ok=True)
+    old(shutil.copy(first.folder / "weights" / "model.safetensors", weights))
+    assert second.build("--remote-cache", "off") == {}
+
+
+def test_a_pointer_to_other_weights_than_the_lock_pins_stands_for_none_that_are_known(tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    first, second = pair(tmp_path, f"file://{tmp_path}/share")
+    first.build()
+    second.write("ModelBuild.lock", (first.folder / "ModelBuild.lock").read_text())
+    (second.folder / "weights" / "model.safetensors").write_text(pointer(f"sha256:{'0' * 64}"))
+    second.build(code=1)
+    assert "is a Git LFS pointer" in second.errors
+    assert "sha256:0000" in second.errors
 
 
 def test_results_are_exchanged_by_hand(tmp_path: Path) -> None:

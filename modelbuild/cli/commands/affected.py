@@ -1,7 +1,8 @@
 """List the variants that may differ from those of a git revision.
 
 Plans the project as it is and as it was at the revision, and compares the two. Nothing is built, and the checkout stays as
-it is. Prints sizes and tensor types before and after, and what changed. --markdown prints a table for a review comment.
+it is. Prints sizes and tensor types before and after, and what changed. --markdown prints a table for a review comment,
+--targets only what there is to build, for other commands.
 """
 
 from __future__ import annotations
@@ -38,10 +39,17 @@ def parameters() -> list[click.Parameter]:
             help="The revision to compare with: a branch, tag or commit.",
         ),
         click.Option(["--markdown"], is_flag=True, help="Print a table in Markdown, for a review comment."),
+        click.Option(["as_targets", "--targets"], is_flag=True, help="Print only the targets to build, one a line."),
     ]
 
 
-def run(call: Invocation, targets: Sequence[str] = (), since: str = "", markdown: bool = False) -> int:
+def run(
+    call: Invocation,
+    targets: Sequence[str] = (),
+    since: str = "",
+    markdown: bool = False,
+    as_targets: bool = False,
+) -> int:
     from modelbuild.session import affected as compared
     from modelbuild.session import revision
 
@@ -57,6 +65,11 @@ def run(call: Invocation, targets: Sequence[str] = (), since: str = "", markdown
     if report.as_json:
         variants = [each.data() for each in found.variants]
         report.data({"since": since, "commit": before.commit, "variants": variants, "unchanged": found.unchanged})
+    elif as_targets:
+        # A build of a broken one says what is wrong.
+        for each in found.variants:
+            if each.change != "removed":
+                report.result(each.label)
     elif markdown:
         report.result(_markdown(found, f"{since} ({before.commit[:12]})"))
     else:
