@@ -50,6 +50,7 @@ GROUND = frozenset(
         "internal_error",
         "files",
         "interrupt",
+        "lfs",
         "machine",
         "misspelled",
         "observed",
