@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -45,3 +46,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         # What cannot be imported, or skips itself, says so when it is collected.
         with suppress(Exception, skip.Exception):
             import_module(".".join(path.relative_to(root).with_suffix("").parts))
+
+
+def pytest_collection() -> None:
+    """What is collected stays to the end: to look through it for garbage again and again takes a quarter of the collection."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.enable()
+    gc.freeze()
