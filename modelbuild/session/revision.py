@@ -97,10 +97,12 @@ def _surround(home: str, root: str) -> None:
     """Link what lies around the checkout, for paths that lead out of it by `..`."""
     above, inner = os.path.split(root)
     while inner:
+        # There may be thousands.
+        beside = os.path.join(home, above.lstrip(os.sep))
         with contextlib.suppress(OSError):
             for name in os.listdir(above):
                 if name != inner:
-                    _link(home, os.path.join(above, name).lstrip(os.sep), os.path.join(above, name))
+                    os.symlink(os.path.join(above, name), os.path.join(beside, name))
         above, inner = os.path.split(above)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ def events_are_those_of_the_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = Report.object
 
     def checked(self: Report, event: Mapping[str, Any]) -> None:
-        events.check({"v": VERSION, **event})
+        events.check(json.loads(json.dumps({"v": VERSION, **event})))
         printed(self, event)
 
     monkeypatch.setattr(Report, "object", checked)

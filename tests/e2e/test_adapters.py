@@ -14,6 +14,7 @@ from modelbuild.ollama.library import Library
 from modelbuild.tensors.formats import gguf
 from tests import adapters, peft, zoo
 
+from .in_process import InProcess
 from .project import Project
 
 CASE = zoo.cases("llama")["bf16"]
@@ -36,7 +37,7 @@ def project(tmp_path: Path) -> Project:
     adapters.write_peft(tmp_path / "one", pairs)
     adapters.write_peft(tmp_path / "two", pairs, lora_alpha=16)
     adapters.write_mlx(tmp_path / "mlx", pairs)
-    made = Project(tmp_path)
+    made = InProcess(tmp_path)
     made.write("ModelBuild.toml", TOML)
     return made
 
@@ -53,7 +54,7 @@ def test_only_what_an_adapter_changes_is_computed(project: Project) -> None:
 def test_an_embedding_that_is_saved_again_as_the_output_builds_where_there_is_no_output(tmp_path: Path) -> None:
     case = zoo.cases("gemma")["bf16"]
     zoo.write(tmp_path / "base", case)
-    project = Project(tmp_path)
+    project = InProcess(tmp_path)
     project.write("ModelBuild.toml", '[model.g]\nfrom = "./base"\nadapters = [{ path = "lora", mode = "merge" }]\n')
     shape = case.shapes["model.embed_tokens.weight"]
 

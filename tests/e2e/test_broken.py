@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.in_process import InProcess
 from tests.e2e.project import Project
 from tests.e2e.test_watch import Watch
 
@@ -48,7 +49,7 @@ def write(project: Project, count: int = COUNT - 2) -> Project:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """The project, of which all is built that can be."""
-    made = write(Project(tmp_path_factory.mktemp("many")))
+    made = write(InProcess(tmp_path_factory.mktemp("many")))
     made.run("talk")
     assert "error" not in made.errors
     assert "1 model built (" in made.errors

@@ -37,15 +37,15 @@ quantize = "q8_0"
 system = "Be terse."
 push = ["{host}/team/terse"]
 """
-GIT_LFS = """\
-#!/usr/bin/env python3
+GIT_LFS = f"""\
+#!{sys.executable} -IS
 # What of git-lfs the workflow and git ask for.
 import hashlib, os, shutil, sys
 if sys.argv[1] == "clean":
     data = sys.stdin.buffer.read()
     if not data.startswith(b"version https://git-lfs"):
         oid = hashlib.sha256(data).hexdigest()
-        data = f"version https://git-lfs.github.com/spec/v1\\noid sha256:{oid}\\nsize {len(data)}\\n".encode()
+        data = f"version https://git-lfs.github.com/spec/v1\\noid sha256:{{oid}}\\nsize {{len(data)}}\\n".encode()
     sys.stdout.buffer.write(data)
 elif sys.argv[1:] == ["pull"]:
     shutil.copytree(os.environ["LARGE_FILES"], "weights", dirs_exist_ok=True)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import warm
-from tests.e2e.project import Project, old
+from tests.e2e import in_process, warm
+from tests.e2e.in_process import InProcess
+from tests.e2e.project import old
 
 TOML = """
 [project]
@@ -36,13 +37,13 @@ license = ["one", "two\\nlines"]
 """
 
 
-class Hand(Project):
+class Hand(InProcess):
     """A folder without a project, with a checkpoint in it; commands run there as users run them."""
 
     def do(self, *words: str, code: int = 0, cwd: str = ".") -> str:
         """Run; returns stdout and stderr."""
         places = {"MODELBUILD_CACHE": str(self.cache), "OLLAMA_MODELS": str(self.models)}
-        done = warm.run(words, self.folder / cwd, together=True, **places)
+        done = in_process.run(words, self.folder / cwd, together=True, **places)
         assert "Traceback" not in done.out and "internal error" not in done.out, done.out
         assert done.code == code, done.out
         return done.out
@@ -225,7 +226,8 @@ def test_what_a_folder_is_made_of_gets_no_output(hand: Hand) -> None:
 
 
 def test_a_pipe_is_no_file(hand: Hand) -> None:
-    assert "/dev/stdout: is not a regular file" in hand.do("./weights", "-o", "/dev/stdout", code=1)
+    done = warm.run(["./weights", "-o", "/dev/stdout"], hand.folder, together=True)
+    assert done.code == 1 and "/dev/stdout: is not a regular file" in done.out
     os.mkfifo(hand.folder / "pipe.gguf")
     for words in (["-f", "pipe.gguf"], ["./pipe.gguf"], ["./weights", "-o", "pipe.gguf"]):
         text = hand.do(*words, code=1 if "-o" in words else 2)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.in_process import InProcess
 from tests.e2e.project import Project
 from tests.faults.scenarios import other_file_system
 
@@ -26,7 +27,7 @@ system = "You are made."
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    project = Project(tmp_path)
+    project = InProcess(tmp_path)
     project.write("ModelBuild.toml", TOML)
     project.checkpoint()
     return project

@@ -11,6 +11,7 @@ import pytest
 
 from tests import adapters, towers, zoo
 
+from .in_process import InProcess
 from .project import Project
 
 TEXT = zoo.cases("gemma3")["names of old"]
@@ -30,7 +31,7 @@ template = "{{ .Prompt }}"
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     zoo.write(tmp_path / "base", SEEING)
-    made = Project(tmp_path)
+    made = InProcess(tmp_path)
     made.write("ModelBuild.toml", TOML)
     return made
 

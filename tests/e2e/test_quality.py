@@ -20,6 +20,7 @@ from modelbuild.files import signature
 from modelbuild.tensors.quality import MEASURES, shown
 from tests import checkpoints
 from tests.cli.pages.test_quality import Page, check_figures, heat
+from tests.e2e.in_process import InProcess
 from tests.e2e.project import Project, flip
 
 TOML = """
@@ -59,7 +60,7 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    project = Project(tmp_path_factory.mktemp("quality"))
+    project = InProcess(tmp_path_factory.mktemp("quality"))
     project.write("ModelBuild.toml", TOML)
     checkpoints.write(project.folder / "weights")
     project.build()
@@ -69,7 +70,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(built: Project, tmp_path: Path) -> Project:
     """The built project under its own path, with a cache and a models folder of its own."""
-    copy = Project(tmp_path / "project")
+    copy = InProcess(tmp_path / "project")
     shutil.copytree(built.folder / "weights", copy.folder / "weights")
     copy.write("ModelBuild.toml", TOML)
     copy.build()
@@ -254,7 +255,7 @@ def test_requantized_import_is_compared_with_the_values_of_the_import(project: P
 
 
 def test_what_is_not_built_is_an_error(tmp_path: Path) -> None:
-    project = Project(tmp_path)
+    project = InProcess(tmp_path)
     project.write("ModelBuild.toml", TOML)
     checkpoints.write(tmp_path / "weights")
     assert project.run("quality", "base:q8_0", code=1) == ""

@@ -20,6 +20,7 @@ import pytest
 
 from modelbuild.tensors.formats import gguf
 from tests import checkpoints, tooling
+from tests.e2e.in_process import InProcess
 from tests.e2e.project import Project
 
 TOML = """
@@ -40,7 +41,7 @@ CONFIG: dict[str, Any] = {
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    project = Project(tmp_path)
+    project = InProcess(tmp_path)
     tooling.write(tmp_path)
     project.write("ModelBuild.toml", TOML)
     weights(tmp_path)
@@ -305,7 +306,7 @@ template = "{{ .Prompt }}"
 
 @pytest.fixture
 def native(tmp_path: Path) -> Project:
-    project = Project(tmp_path)
+    project = InProcess(tmp_path)
     tooling.write(tmp_path)
     project.checkpoint()
     project.write("texts/calibration.txt", "some words to be read\n" * 50)
