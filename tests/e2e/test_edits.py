@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.in_process import InProcess
 from tests.e2e.project import Project, flip, tensor_offset
 
 TOML = """
@@ -34,7 +33,7 @@ TENSORS = 21
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    project = InProcess(tmp_path_factory.mktemp("built"))
+    project = Project(tmp_path_factory.mktemp("built"))
     project.write("ModelBuild.toml", TOML)
     project.write("Modelfile", MODELFILE)
     project.checkpoint()
@@ -49,13 +48,13 @@ def project(built: Path, tmp_path: Path) -> Project:
 
     folder = tmp_path / "project"
     shutil.copytree(built, folder, symlinks=True)
-    project = InProcess(folder)
+    project = Project(folder)
     assert project.build() == {}
     return project
 
 
 def test_first_build_makes_everything_once(tmp_path: Path) -> None:
-    project = InProcess(tmp_path)
+    project = Project(tmp_path)
     project.write("ModelBuild.toml", TOML)
     project.write("Modelfile", MODELFILE)
     project.checkpoint()
@@ -184,7 +183,7 @@ def test_same_size_rewrite_within_a_tick_is_seen(project: Project) -> None:
 
 
 def test_one_tensor_of_many_shards(tmp_path: Path) -> None:
-    project = InProcess(tmp_path)
+    project = Project(tmp_path)
     project.write("Modelfile", "FROM ./weights\n")
     project.checkpoint(layers=6)
     project.build()
@@ -201,7 +200,7 @@ def test_new_readme_beside_the_weights_is_a_change(project: Project) -> None:
 
 
 def test_shard_rewritten_during_the_build_stops_it(tmp_path: Path) -> None:
-    project = InProcess(tmp_path)
+    project = Project(tmp_path)
     project.write("ModelBuild.toml", '[model.a]\nfrom = "./weights"\n[model.b]\nfrom = "a"\nquantize = "q4_K_M"\n')
     weights = project.checkpoint() / "model.safetensors"
     project.build("a")
@@ -222,7 +221,7 @@ def test_shard_rewritten_during_the_build_stops_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("longer", (False, True))
 def test_imported_file_rewritten_during_the_build_stops_it(tmp_path: Path, longer: bool) -> None:
-    project = InProcess(tmp_path)
+    project = Project(tmp_path)
     project.write("ModelBuild.toml", '[model.made]\nfrom = "./weights"\n')
     project.checkpoint()
     project.build()
@@ -272,7 +271,7 @@ def test_byte_flipped_in_an_indexed_blob_reaches_no_result(project: Project) -> 
 
 
 def test_names_given_on_the_command_line_are_not_stale(tmp_path: Path) -> None:
-    project = InProcess(tmp_path)
+    project = Project(tmp_path)
     project.write("Modelfile", "FROM ./weights\n")
     project.checkpoint()
     project.run("-t", "one", "-q", "q8_0")
@@ -289,7 +288,7 @@ def two_projects(tmp_path: Path, first: str = "one", second: str = "two") -> tup
     """Two projects that write the name `chat` into one models folder, from the same weights."""
     made = []
     for name in (first, second):
-        project = InProcess(tmp_path / name)
+        project = Project(tmp_path / name)
         project.models, project.cache = tmp_path / "models", tmp_path / "cache"
         project.write("ModelBuild.toml", f'[model.chat]\nfrom = "../weights"\nsystem = "{name}"\n')
         made.append(project)
@@ -298,7 +297,7 @@ def two_projects(tmp_path: Path, first: str = "one", second: str = "two") -> tup
 
 
 def test_a_modelbuild_toml_takes_over_the_modelfile_beside_it(tmp_path: Path) -> None:
-    project = InProcess(tmp_path / "chat")
+    project = Project(tmp_path / "chat")
     project.checkpoint("../weights")
     project.write("Modelfile", "FROM ../weights\n")
     project.run()
@@ -349,7 +348,7 @@ def test_project_that_has_moved_is_not_another(tmp_path: Path) -> None:
 
 
 def test_names_of_one_modelfile_are_no_other_projects(tmp_path: Path) -> None:
-    project = InProcess(tmp_path)
+    project = Project(tmp_path)
     project.write("Modelfile", "FROM ./weights\n")
     project.checkpoint()
     project.run("-t", "chat", "-q", "q8_0")
