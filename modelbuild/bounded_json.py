@@ -59,8 +59,11 @@ def parse(text: str, path: str) -> Any:
 
 
 @contextmanager
-def uncollected(size: int) -> Iterator[None]:
-    """Leave garbage alone while a large file is read: it becomes a million objects, and to look at them again and again takes long."""
+def uncollected(size: int = _LARGE + 1) -> Iterator[None]:
+    """Leave garbage alone while a large file is read: it becomes a million objects, and to look at them again and again takes long.
+
+    size  bytes of the file; whatever takes none is large
+    """
     collecting = gc.isenabled() and size > _LARGE
     if collecting:
         gc.disable()

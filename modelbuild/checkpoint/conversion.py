@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from modelbuild.checkpoint import architectures, card, dtypes, repacked, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import class_of
+from modelbuild.checkpoint.tensor_names import DIGITS, EXPERTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
@@ -23,6 +24,8 @@ from modelbuild.tensors.operations.quantize import quantize
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.tensors.tensor import Tensor, TensorTable
 
+T = TypeVar("T")
+
 
 class Folder(Protocol):
     """A folder of weights by the names of its files; tables may lack the digests of their tensors."""
@@ -31,6 +34,7 @@ class Folder(Protocol):
     def file(self, role: str, /) -> bytes | None: ...
     def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
     def values(self, x: Expression, /) -> bytes: ...
+    def shared(self, what: object, make: Callable[[], T], /) -> T: ...
 
 
 REMEMBERED = 4
@@ -109,8 +113,8 @@ class Conversion:
 
     @cached_property
     def _of_text(self) -> dict[str, Tensor]:
-        """The checkpoint's tensors that a model of text needs."""
-        return _wanted(shards.tensors(self._files.tables(), self._files.file(shards.INDEX)), self.architecture)
+        """The checkpoint's tensors that a model of text needs: the same, whichever of its blocks the file is made of."""
+        return self._files.shared(type(self.architecture), lambda: _wanted(all_tensors(self._files), self.architecture))
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -224,6 +228,11 @@ class Conversion:
         return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
 
+def all_tensors(files: Folder) -> dict[str, Tensor]:
+    """All tensors of a folder, whatever is made of them. Raises Error where some are missing."""
+    return files.shared("tensors", lambda: shards.tensors(files.tables(), files.file(shards.INDEX)))
+
+
 def small_file(name: str, files: Folder) -> bytes | None:
     """The bytes of a small file of a folder; None where there is none. Raises Error for a pointer to one."""
     data = files.file(name)
@@ -248,12 +257,31 @@ def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method
 def _wanted(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """The tensors that a model of text needs, under the names that they have in one."""
     found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if (short := architecture.named(name)) is not None:
+    for short, tensor in zip(_named(tensors, architecture), tensors.values(), strict=True):
+        if short is not None:
             if short in found:
                 raise Error(f"two tensors of the checkpoint are both '{short}'")
             found[short] = tensor
     return found
+
+
+def _named(names: Iterable[str], architecture: Architecture) -> Iterator[str | None]:
+    """What a model of text calls tensors. Of a block's experts, which are named alike, one is asked for."""
+    stems: dict[tuple[str, str], str | None] = {}
+    for name in names:
+        stem, experts, rest = name.partition(EXPERTS)
+        if not experts:
+            yield architecture.named(name)
+            continue
+        part = stem, rest.lstrip(DIGITS)
+        if part in stems:
+            known = stems[part]
+            yield None if known is None else f"{known}{experts}{rest}"
+            continue
+        short = architecture.named(name)
+        if short is None or short.endswith(f"{experts}{rest}"):
+            stems[part] = short and short.removesuffix(f"{experts}{rest}")
+        yield short
 
 
 def float_type(wanted: str, tensors: Iterable[Tensor], *, scaled: bool = False) -> str:

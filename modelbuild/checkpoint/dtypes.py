@@ -47,7 +47,7 @@ def doubts(entries: Sequence[Entry], config: Config, kind: str) -> Iterator[Erro
 
 def _of(entries: Sequence[Entry], dtypes: Sequence[str]) -> list[Entry]:
     """The matrices made of weights of some dtypes without scales."""
-    return [each for each in entries if len(each.shape) > 1 and any(x in dtypes for x in _bare(each.expression))]
+    return [each for each in entries if len(each.shape) > 1 and not _bare(each.expression).isdisjoint(dtypes)]
 
 
 def _said(config: Config) -> str:
@@ -65,10 +65,13 @@ def _tensors(found: Sequence[Entry]) -> tuple[str, str]:
     return "tensors", listed((source(entry.expression) or entry.name for entry in found), SHOWN)
 
 
-def _bare(expression: Expression) -> Iterator[str]:
+def _bare(expression: Expression) -> set[str]:
     """The dtypes of the weights that a tensor is made of, but for those that scales belong to."""
     if expression.operation == "leaf":
-        yield expression.dtype
-    elif expression.operation not in _SCALED:
-        for operand in expression.operands:
-            yield from _bare(operand)
+        return {expression.dtype}
+    if expression.operation in _SCALED:
+        return set()
+    operands = expression.operands
+    # Hundreds of experts are leaves of one dtype.
+    found = {each.dtype for each in operands if each.operation == "leaf"}
+    return found.union(*(_bare(each) for each in operands if each.operation != "leaf"))

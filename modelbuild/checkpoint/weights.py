@@ -49,8 +49,8 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
     method = method or Method("")
     scales: dict[str, Tensor] = {}
     blocks, used = taken(tensors, method.packing) if method.packing else ({}, set())
-    dropped = {name for name in tensors if name in used or (method.unused and name.endswith(method.unused))}
-    for name, tensor in tensors.items():
+    dropped = used | ({name for name in tensors if name.endswith(method.unused)} if method.unused else set())
+    for name, tensor in tensors.items() if method.scales else ():
         end = next((pair for pair in method.scales if name.endswith(pair[0])), None)
         if end is None or name in dropped:
             continue
@@ -67,13 +67,14 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
     for name, tensor in tensors.items():
         if name in dropped:
             continue
-        if not name.endswith(_MARKS) and (not 0 < len(tensor.shape) < 5 or 0 in tensor.shape):
+        is_marked = name.endswith(_MARKS)
+        if not is_marked and (not 0 < len(tensor.shape) < 5 or 0 in tensor.shape):
             raise Error(f"tensor '{name}' expects one to four dimensions of at least 1, got {list(tensor.shape)}")
         if name in scales:
             found[name] = _scaled(tensor, scales[name], method)
         elif packed and tensor.dtype == "u8":
             found[name] = leaf(tensor.digest, tensor.dtype, tensor.shape, tensor.name)
-        elif name.endswith(_MARKS):
+        elif is_marked:
             raise Error(
                 f"tensor '{name}' is part of quantized weights, but config.json does not say how to read them",
                 path="config.json",

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from modelbuild.checkpoint.config import Config, first, number
+from modelbuild.checkpoint.tensor_names import EXPERTS
 from modelbuild.errors import Error
 from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.operations.cast import cast
@@ -14,7 +15,8 @@ from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.recipe import Expression
 from modelbuild.words import in_json, listed
 
-_EXPERT = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+\.experts)\.(0|[1-9][0-9]{0,9})\.(.+)\.weight")
+_EXPERTS = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+\.experts)")
+_OF_ONE = re.compile(r"(0|[1-9][0-9]{0,9})\.(.+)\.weight")
 _ROUTER = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+)\.gate\.weight")
 
 
@@ -36,9 +38,9 @@ def stacked(
     pending: dict[str, dict[tuple[int, str], Expression]] = {}
     complete = set()
     count = 0
+    expert_of = _Experts()
     for name, x in sources.items():
-        # Most tensors of a large model are those of experts apart.
-        expert = _EXPERT.fullmatch(name)
+        expert = expert_of(name)
         if expert is None:
             if router := _ROUTER.fullmatch(name):
                 blocks[f"{router[1]}.experts"] = router[2]
@@ -47,7 +49,7 @@ def stacked(
                 complete.add(f"{name.partition('.experts.')[0]}.experts")
             yield name, x
             continue
-        stem, block, index, part = expert[1], expert[2], int(expert[3]), expert[4]
+        stem, block, index, part = expert
         count = count or number(config, *keys)
         if index >= count or part not in parts:
             raise Error(
@@ -78,6 +80,29 @@ def stacked(
             ],
             hint="the download is incomplete, or config.json belongs to another checkpoint",
         )
+
+
+class _Experts:
+    """Reads the names of tensors of experts. Most tensors of a large model have such, all made of a few hundred parts."""
+
+    def __init__(self) -> None:
+        self._stems: dict[str, tuple[str, str] | None] = {}
+        self._parts: dict[str, tuple[int, str] | None] = {}
+
+    def __call__(self, name: str) -> tuple[str, str, int, str] | None:
+        """Where the experts of a block are, the block, the expert and its part; None for a tensor of no expert."""
+        at = name.rfind(EXPERTS)
+        while at >= 0:
+            stem, rest = name[: at + len(EXPERTS) - 1], name[at + len(EXPERTS) :]
+            if stem not in self._stems:
+                self._stems[stem] = (found[1], found[2]) if (found := _EXPERTS.fullmatch(stem)) else None
+            if rest not in self._parts:
+                self._parts[rest] = (int(found[1]), found[2]) if (found := _OF_ONE.fullmatch(rest)) else None
+            block, part = self._stems[stem], self._parts[rest]
+            if block is not None and part is not None:
+                return *block, *part
+            at = name.rfind(EXPERTS, 0, at)
+        return None
 
 
 def named_as_mixtral(sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:

@@ -169,8 +169,8 @@ def header_of(file: BinaryIO, size: int, path: str) -> Header:
     return _read(_Reader(file, size, path))
 
 
-def table(path: str) -> TensorTable:
-    return read_header(path).table
+def table(path: str, unread: str = "") -> TensorTable:
+    return read_header(path).table.marked(unread)
 
 
 def survey(path: str, executor: Executor | None = None) -> file_digest.Digested:
