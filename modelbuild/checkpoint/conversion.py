@@ -270,11 +270,8 @@ def _named(names: Iterable[str], architecture: Architecture) -> Iterator[str | N
     stems: dict[tuple[str, str], str | None] = {}
     for name in names:
         stem, experts, rest = name.partition(EXPERTS)
-        if not experts:
-            yield architecture.named(name)
-            continue
         part = stem, rest.lstrip(DIGITS)
-        if part in stems:
+        if experts and part in stems:
             known = stems[part]
             yield None if known is None else f"{known}{experts}{rest}"
             continue

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.checkpoint import parse_json
+from modelbuild.checkpoint.tensor_names import one_of_each
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.tensors import mistaken
@@ -231,9 +232,17 @@ def _parsed_map(index: bytes) -> Mapping[str, str]:
     return found
 
 
-def indexed(index: bytes) -> list[str]:
-    """The tensors that an index names. Raises Error."""
-    return list(_weight_map(index))
+def indexed(index: bytes) -> Sequence[str]:
+    """The tensors that an index names, of a block's experts those of one alone. Raises Error."""
+    global _indexed
+    names = _weight_map(index)
+    if _indexed[0] is not names:
+        _indexed = names, one_of_each(names)
+    return _indexed[1]
+
+
+_indexed: tuple[Mapping[str, str], Sequence[str]] = ({}, ())
+"""What `_remembered` maps, and what `indexed` makes of it."""
 
 
 def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, TensorTable]]:

@@ -68,12 +68,13 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
         if name in dropped:
             continue
         is_marked = name.endswith(_MARKS)
-        if not is_marked and (not 0 < len(tensor.shape) < 5 or 0 in tensor.shape):
-            raise Error(f"tensor '{name}' expects one to four dimensions of at least 1, got {list(tensor.shape)}")
+        label, dtype, shape, _, _, digest = tensor
+        if not is_marked and (not 0 < len(shape) < 5 or 0 in shape):
+            raise Error(f"tensor '{name}' expects one to four dimensions of at least 1, got {list(shape)}")
         if name in scales:
             found[name] = _scaled(tensor, scales[name], method)
-        elif packed and tensor.dtype == "u8":
-            found[name] = leaf(tensor.digest, tensor.dtype, tensor.shape, tensor.name)
+        elif (packed and dtype == "u8") or (dtype in FLOATS and not is_marked):
+            found[name] = leaf(digest, dtype, shape, label)
         elif is_marked:
             raise Error(
                 f"tensor '{name}' is part of quantized weights, but config.json does not say how to read them",
@@ -82,7 +83,7 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
                 hint="start from the unquantized weights",
             )
         else:
-            found[name] = _widened(tensor, tensor.shape)
+            found[name] = _widened(tensor, shape)
     for name in sorted(found.keys() - scales.keys()) if method.scales or method.packing else ():
         tensor = tensors[name]
         if tensor.dtype in FP8 and len(tensor.shape) > 1:

@@ -29,10 +29,9 @@ def parts(
     try:
         index = os.path.join(folder, shards.INDEX)
         if observed.kind(index) == "file":
-            tensors: Iterable[str] = shards.indexed(observed.read(index))
+            names = shards.indexed(observed.read(index))
         else:
-            tensors = [each for _, source in tables for each in _tensors(observed, source.path)]
-        names = one_of_each(tensors)
+            names = one_of_each(each for _, source in tables for each in _tensors(observed, source.path))
         found = {part: parts.get(part) for part in possible if parts.get(part).is_given(config, names)}
     except (Error, OSError):
         return {}

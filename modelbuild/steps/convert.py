@@ -73,7 +73,11 @@ def _beside(parameters: Parameters, inputs: Inputs) -> tuple[list[Error], list[E
     config = as_class(Checkpoint(inputs.file).config, parameters.get("architecture"))
     if parameters.get("part") is not None or parameters.get("blind") or not parts.possible(config):
         return [], []
-    tensors = one_of_each(name for _, table in inputs.tables() for name in table.tensors)
+    if (index := inputs.file(shards.INDEX)) is not None:
+        # A conversion without faults has seen that these are the ones.
+        tensors = shards.indexed(index)
+    else:
+        tensors = one_of_each(name for _, table in inputs.tables() for name in table.tensors)
     gap = shards.gap(inputs.roles())
     return [*parts.lost(config, tensors, gap)], [*parts.lacking(config, tensors, gap)]
 
