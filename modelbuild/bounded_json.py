@@ -6,7 +6,7 @@ import gc
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -124,9 +124,21 @@ def is_deep(value: Any) -> bool:
     for _ in range(DEPTH_LIMIT):
         if not level:
             return False
-        items = chain.from_iterable(each.values() if type(each) is dict else each for each in level)
+        items = chain.from_iterable(_items(each) for each in level if len(each) < _MANY or not _is_flat(each))
         level = [item for item in items if type(item) is dict or type(item) is list]
     return bool(level)
+
+
+_MANY = 16
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether neither lists nor objects lie in one."""
+    return {dict, list}.isdisjoint(map(type, _items(value)))
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value.values() if type(value) is dict else value
 
 
 def decoded(data: bytes, path: str) -> str:

@@ -256,12 +256,14 @@ def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method
 
 def _wanted(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """The tensors that a model of text needs, under the names that they have in one."""
-    found: dict[str, Tensor] = {}
-    for short, tensor in zip(_named(tensors, architecture), tensors.values(), strict=True):
-        if short is not None:
-            if short in found:
+    names = list(_named(tensors, architecture))
+    found = {short: tensor for short, tensor in zip(names, tensors.values(), strict=True) if short is not None}
+    if len(found) < len(names) - names.count(None):
+        seen: set[str] = set()
+        for short in filter(None, names):
+            if short in seen:
                 raise Error(f"two tensors of the checkpoint are both '{short}'")
-            found[short] = tensor
+            seen.add(short)
     return found
 
 

@@ -36,13 +36,10 @@ class Expression:
 
     def __hash__(self) -> int:
         # A leaf keeps nothing: leaves are many, and what they belong to asks each once.
-        return self._hash if self.operands else self._hashed()
+        return self._hash if self.operands else hash((self.operation, self.parameters, self.dtype, self.shape))
 
     @cached_property
     def _hash(self) -> int:
-        return self._hashed()
-
-    def _hashed(self) -> int:
         return hash((self.operation, self.parameters, self.dtype, self.shape, self.operands))
 
     @cached_property
