@@ -107,6 +107,8 @@ def _narrowed(data: bytes) -> tuple[bytes, bool]:
 
     Returns also whether there are any.
     """
+    if data.isascii():
+        return data, False
     count = sum(data.count(lead) for lead in (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4"))
     return (_FOUR_BYTES.sub(_escaped, data), True) if 0 < count <= _FEW else (data, False)
 

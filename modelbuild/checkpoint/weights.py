@@ -19,7 +19,7 @@ from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.operations.scale import scale
 from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.recipe import Expression
-from modelbuild.tensors.tensor import Tensor
+from modelbuild.tensors.tensor import Shape, Tensor
 from modelbuild.words import listed
 
 WIDENED = ("f64", "i64", "i32", "i16", "i8", "u8", "bool", "f8_e4m3", "f8_e5m2", "f8_e8m0")
@@ -46,6 +46,8 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
     packed  whether u8 tensors hold packed values that the architecture reads: they stay as they are
     Raises Error for scales that fit no weights, and for dtypes that the converter does not take.
     """
+    if method is None and not packed and _are_plain(tensors):
+        return {name: leaf(each.digest, each.dtype, each.shape, each.name) for name, each in tensors.items()}
     method = method or Method("")
     scales: dict[str, Tensor] = {}
     blocks, used = taken(tensors, method.packing) if method.packing else ({}, set())
@@ -68,13 +70,12 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
         if name in dropped:
             continue
         is_marked = name.endswith(_MARKS)
-        label, dtype, shape, _, _, digest = tensor
-        if not is_marked and (not 0 < len(shape) < 5 or 0 in shape):
-            raise Error(f"tensor '{name}' expects one to four dimensions of at least 1, got {list(shape)}")
+        if not is_marked and not _fits(tensor.shape):
+            raise Error(f"tensor '{name}' expects one to four dimensions of at least 1, got {list(tensor.shape)}")
         if name in scales:
             found[name] = _scaled(tensor, scales[name], method)
-        elif (packed and dtype == "u8") or (dtype in FLOATS and not is_marked):
-            found[name] = leaf(digest, dtype, shape, label)
+        elif packed and tensor.dtype == "u8":
+            found[name] = leaf(tensor.digest, tensor.dtype, tensor.shape, tensor.name)
         elif is_marked:
             raise Error(
                 f"tensor '{name}' is part of quantized weights, but config.json does not say how to read them",
@@ -83,7 +84,7 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
                 hint="start from the unquantized weights",
             )
         else:
-            found[name] = _widened(tensor, shape)
+            found[name] = _widened(tensor, tensor.shape)
     for name in sorted(found.keys() - scales.keys()) if method.scales or method.packing else ():
         tensor = tensors[name]
         if tensor.dtype in FP8 and len(tensor.shape) > 1:
@@ -94,6 +95,16 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
                 hint="the download is incomplete, or the index belongs to another checkpoint",
             )
     return found | blocks
+
+
+def _fits(shape: Shape) -> bool:
+    return 0 < len(shape) < 5 and 0 not in shape
+
+
+def _are_plain(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether all are floats that stand for themselves, as in most checkpoints: there are few dtypes and shapes, whatever their number."""
+    dtypes, shapes = {each.dtype for each in tensors.values()}, {each.shape for each in tensors.values()}
+    return dtypes <= set(FLOATS) and all(map(_fits, shapes)) and not any(name.endswith(_MARKS) for name in tensors)
 
 
 def plain(tensor: Tensor) -> Expression:

@@ -80,14 +80,14 @@ class Mtp(Architecture):
     KEY: ClassVar[str] = "mtp_num_hidden_layers"
     CALLED: ClassVar[str] = "mtp.…"
 
-    def predicts(self, name: str) -> bool:
-        """Whether a tensor of the checkpoint belongs to such blocks."""
-        return name.startswith(_STARTS)
+    def predicted(self, names: Iterable[str]) -> set[str]:
+        """Those of some tensors of the checkpoint that belong to such blocks."""
+        return {name for name in names if name.startswith(_STARTS)}
 
     @cached_property
     def further(self) -> int:
         """How many such blocks the file has."""
-        if self.checkpoint.mtp == DROP or not any(map(self.predicts, self.checkpoint.tensors)):
+        if self.checkpoint.mtp == DROP or not self.predicted(self.checkpoint.tensors):
             return 0
         count = self._declared or self.counted
         if count > 1:
@@ -131,7 +131,7 @@ class Mtp(Architecture):
 
     def choose(self, tensors: Mapping[str, Item]) -> Mapping[str, Item]:
         """(_QwenMtpMixin.filter_tensors). Raises Error where only these blocks are wanted and there are none."""
-        mode, further = self.checkpoint.mtp, set(filter(self.predicts, tensors))
+        mode, further = self.checkpoint.mtp, self.predicted(tensors)
         if mode == ONLY and not further:
             raise Error(
                 f"the checkpoint has no blocks for the prediction of several tokens (no tensor '{self.CALLED}')"
@@ -139,7 +139,10 @@ class Mtp(Architecture):
         if mode == ONLY:
             tensors = {name: x for name, x in tensors.items() if name in further or name in _SHARED}
         elif mode == DROP:
-            return {name: x for name, x in tensors.items() if name not in further}
+            kept = dict(tensors)
+            for name in further:
+                del kept[name]
+            return kept
         return {self.in_file(name) if name in further else name: x for name, x in tensors.items()}
 
     def in_file(self, name: str) -> str:
