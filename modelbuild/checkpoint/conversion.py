@@ -7,6 +7,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Protocol, TypeVar
+from weakref import proxy
 
 from modelbuild.checkpoint import architectures, card, dtypes, repacked, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
@@ -61,14 +62,16 @@ class Conversion:
         """`architecture` is the class that the checkpoint is read as, whatever config.json says."""
         self._files = files
         self._wanted = outtype
+        # No circle: what a conversion holds is large, and goes with it.
+        own = proxy(self)
         self.checkpoint = Checkpoint(
             lambda name: small_file(name, files),
             files.roles(),
             folder,
             pre=pre,
             mtp=mtp,
-            tensors=lambda: self._of_text,
-            values=lambda name: weights.floats(self._of_text[name], files.values),
+            tensors=lambda: own._of_text,
+            values=lambda name: weights.floats(own._of_text[name], files.values),
         )
         config = self.checkpoint.config
         class_name = architecture or class_of(config)

@@ -43,8 +43,7 @@ def stacked(
         stem, _, rest = name.rpartition(EXPERTS)
         found, place = pending.get(stem), places.get(rest)
         if found is None or place is None:
-            expert = _EXPERT.fullmatch(name)
-            if expert is None:
+            if (expert := _EXPERT.fullmatch(name)) is None:
                 if router := _ROUTER.fullmatch(name):
                     blocks[router[1]] = router[2]
                 elif EXPERTS in name:
@@ -72,19 +71,26 @@ def stacked(
             del pending[stem]
     lacking = sorted(blocks.keys() - complete | pending.keys(), key=lambda stem: int(blocks[stem]))
     if lacking:
-        stem = lacking[0]
-        found, count = pending.get(stem, {}), number(config, *keys)
-        index, at = divmod(next(place for place in range(count * len(parts)) if place not in found), len(parts))
-        raise Error(
-            f"block {blocks[stem]} lacks tensors of its experts: expert {index} has no '{parts[at]}'",
-            facts=[
-                ("expected", f"{stem}{EXPERTS}{index}.{parts[at]}.weight"),
-                ("experts", f"{count} ({key})"),
-                ("found", f"{len(found)} of {count * len(parts)} tensors"),
-                ("blocks", f"{len(lacking)} that lack some"),
-            ],
-            hint="the download is incomplete, or config.json belongs to another checkpoint",
-        )
+        stem, count = lacking[0], number(config, *keys)
+        raise _incomplete(stem, blocks[stem], pending.get(stem, {}), parts, (count, key, len(lacking)))
+
+
+def _incomplete(
+    stem: str, block: str, found: Mapping[int, Expression], parts: Sequence[str], counted: tuple[int, str, int]
+) -> Error:
+    """The error for a block that lacks experts; `counted`: how many it has, by which key, and the blocks that lack some."""
+    count, key, blocks = counted
+    index, at = divmod(next(place for place in range(count * len(parts)) if place not in found), len(parts))
+    return Error(
+        f"block {block} lacks tensors of its experts: expert {index} has no '{parts[at]}'",
+        facts=[
+            ("expected", f"{stem}{EXPERTS}{index}.{parts[at]}.weight"),
+            ("experts", f"{count} ({key})"),
+            ("found", f"{len(found)} of {count * len(parts)} tensors"),
+            ("blocks", f"{blocks} that lack some"),
+        ],
+        hint="the download is incomplete, or config.json belongs to another checkpoint",
+    )
 
 
 def named_as_mixtral(sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:
