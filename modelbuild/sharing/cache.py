@@ -220,7 +220,13 @@ class SharedCache(LocalCache):
             yield self._record(keys[0])
             return
         with ThreadPoolExecutor(min(ASKED_AT_ONCE, len(keys)), thread_name_prefix="remote") as pool:
-            yield from pool.map(self._record, keys)
+            # Several for each thread, where there are many: to hand over a single one takes as long as a part of its answer.
+            each = max(1, min(32, len(keys) // (4 * ASKED_AT_ONCE)))
+            for found in pool.map(self._several, (keys[at : at + each] for at in range(0, len(keys), each))):
+                yield from found
+
+    def _several(self, keys: Sequence[str]) -> list[Record | None]:
+        return [self._record(key) for key in keys]
 
     def _record(self, key: str) -> Record | None:
         try:
