@@ -69,7 +69,7 @@ def stacked(
                 yield f"{stem}{EXPERTS}{part}.weight", _together(of_all, blocks[stem], part)
             complete.add(stem)
             del pending[stem]
-    lacking = sorted(blocks.keys() - complete | pending.keys(), key=lambda stem: int(blocks[stem]))
+    lacking = sorted(blocks.keys() - complete | pending.keys(), key=lambda stem: (int(blocks[stem]), stem))
     if lacking:
         stem, count = lacking[0], number(config, *keys)
         raise _incomplete(stem, blocks[stem], pending.get(stem, {}), parts, (count, key, len(lacking)))
