@@ -6,7 +6,7 @@ import gc
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -59,8 +59,11 @@ def parse(text: str, path: str) -> Any:
 
 
 @contextmanager
-def uncollected(size: int) -> Iterator[None]:
-    """Leave garbage alone while a large file is read: it becomes a million objects, and to look at them again and again takes long."""
+def uncollected(size: int = _LARGE + 1) -> Iterator[None]:
+    """Leave garbage alone while a large file is read: it becomes a million objects, and to look at them again and again takes long.
+
+    size  bytes of the file; whatever takes none is large
+    """
     collecting = gc.isenabled() and size > _LARGE
     if collecting:
         gc.disable()
@@ -74,8 +77,11 @@ def uncollected(size: int) -> Iterator[None]:
 def check(data: bytes, path: str) -> int:
     """The most memory that the values of a JSON text can take besides their texts. Raises Error where that is too much.
 
-    It is what CPython needs for a list, an object, an item and a key, by their marks, those in strings too.
+    It is what CPython needs for a list, an object, an item and a key, by their marks, those in strings too; of a small text, what it
+    would need if all were marks.
     """
+    if len(data) <= _LARGE:
+        return 250 * len(data)
     memory = 80 * data.count(b"[") + 250 * data.count(b"{") + 72 * data.count(b",") + 80 * data.count(b":")
     require(memory, path)
     return memory
@@ -101,6 +107,8 @@ def _narrowed(data: bytes) -> tuple[bytes, bool]:
 
     Returns also whether there are any.
     """
+    if data.isascii():
+        return data, False
     count = sum(data.count(lead) for lead in (b"\xf0", b"\xf1", b"\xf2", b"\xf3", b"\xf4"))
     return (_FOUR_BYTES.sub(_escaped, data), True) if 0 < count <= _FEW else (data, False)
 
@@ -118,9 +126,21 @@ def is_deep(value: Any) -> bool:
     for _ in range(DEPTH_LIMIT):
         if not level:
             return False
-        items = chain.from_iterable(each.values() if type(each) is dict else each for each in level)
+        items = chain.from_iterable(_items(each) for each in level if len(each) < _MANY or not _is_flat(each))
         level = [item for item in items if type(item) is dict or type(item) is list]
     return bool(level)
+
+
+_MANY = 16
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether neither lists nor objects lie in one."""
+    return {dict, list}.isdisjoint(map(type, _items(value)))
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return value.values() if type(value) is dict else value
 
 
 def decoded(data: bytes, path: str) -> str:

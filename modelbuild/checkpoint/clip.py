@@ -12,7 +12,7 @@ from typing import NoReturn
 from modelbuild.checkpoint import card, dtypes, projectors, shards, weights
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import tower_class_of
-from modelbuild.checkpoint.conversion import Folder, float_type, small_file
+from modelbuild.checkpoint.conversion import Folder, all_tensors, float_type, small_file
 from modelbuild.checkpoint.projectors import Made
 from modelbuild.checkpoint.projectors._section import Writer
 from modelbuild.checkpoint.structure import source
@@ -42,7 +42,7 @@ class Clip:
     def tensors(self) -> dict[str, Tensor]:
         """The tensors that the projector is made of, as it calls them."""
         found: dict[str, Tensor] = {}
-        for name, tensor in shards.tensors(self._files.tables(), self._files.file(shards.INDEX)).items():
+        for name, tensor in all_tensors(self._files).items():
             short = self.projector.source(name)
             if short is not None:
                 if short in found:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, TypeVar
+from weakref import proxy
 
 from modelbuild.checkpoint import architectures, card, dtypes, repacked, scaled, shards, structure, weights
 from modelbuild.checkpoint.architectures import Architecture
 from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.config import class_of
+from modelbuild.checkpoint.tensor_names import DIGITS, EXPERTS
 from modelbuild.checkpoint.tokenizers import vocabulary as tokenizer
 from modelbuild.digest import canonical, xxh3
 from modelbuild.errors import Error
@@ -23,6 +25,8 @@ from modelbuild.tensors.operations.quantize import quantize
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
 from modelbuild.tensors.tensor import Tensor, TensorTable
 
+T = TypeVar("T")
+
 
 class Folder(Protocol):
     """A folder of weights by the names of its files; tables may lack the digests of their tensors."""
@@ -31,6 +35,7 @@ class Folder(Protocol):
     def file(self, role: str, /) -> bytes | None: ...
     def tables(self) -> Sequence[tuple[str, TensorTable]]: ...
     def values(self, x: Expression, /) -> bytes: ...
+    def shared(self, what: object, make: Callable[[], T], /) -> T: ...
 
 
 REMEMBERED = 4
@@ -57,14 +62,16 @@ class Conversion:
         """`architecture` is the class that the checkpoint is read as, whatever config.json says."""
         self._files = files
         self._wanted = outtype
+        # No circle: what a conversion holds is large, and goes with it.
+        own = proxy(self)
         self.checkpoint = Checkpoint(
             lambda name: small_file(name, files),
             files.roles(),
             folder,
             pre=pre,
             mtp=mtp,
-            tensors=lambda: self._of_text,
-            values=lambda name: weights.floats(self._of_text[name], files.values),
+            tensors=lambda: own._of_text,
+            values=lambda name: weights.floats(own._of_text[name], files.values),
         )
         config = self.checkpoint.config
         class_name = architecture or class_of(config)
@@ -109,8 +116,8 @@ class Conversion:
 
     @cached_property
     def _of_text(self) -> dict[str, Tensor]:
-        """The checkpoint's tensors that a model of text needs."""
-        return _wanted(shards.tensors(self._files.tables(), self._files.file(shards.INDEX)), self.architecture)
+        """The checkpoint's tensors that a model of text needs: the same, whichever of its blocks the file is made of."""
+        return self._files.shared(type(self.architecture), lambda: _wanted(all_tensors(self._files), self.architecture))
 
     @cached_property
     def tensors(self) -> Mapping[str, Tensor]:
@@ -224,6 +231,11 @@ class Conversion:
         return [*found, *tokenizer.doubts(self.checkpoint, self.vocabulary)]
 
 
+def all_tensors(files: Folder) -> dict[str, Tensor]:
+    """All tensors of a folder, whatever is made of them. Raises Error where some are missing."""
+    return files.shared("tensors", lambda: shards.tensors(files.tables(), files.file(shards.INDEX)))
+
+
 def small_file(name: str, files: Folder) -> bytes | None:
     """The bytes of a small file of a folder; None where there is none. Raises Error for a pointer to one."""
     data = files.file(name)
@@ -247,13 +259,31 @@ def _method(checkpoint: Checkpoint, architecture: Architecture) -> scaled.Method
 
 def _wanted(tensors: Mapping[str, Tensor], architecture: Architecture) -> dict[str, Tensor]:
     """The tensors that a model of text needs, under the names that they have in one."""
-    found: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if (short := architecture.named(name)) is not None:
-            if short in found:
+    names = list(_named(tensors, architecture))
+    found = {short: tensor for short, tensor in zip(names, tensors.values(), strict=True) if short is not None}
+    if len(found) < len(names) - names.count(None):
+        seen: set[str] = set()
+        for short in filter(None, names):
+            if short in seen:
                 raise Error(f"two tensors of the checkpoint are both '{short}'")
-            found[short] = tensor
+            seen.add(short)
     return found
+
+
+def _named(names: Iterable[str], architecture: Architecture) -> Iterator[str | None]:
+    """What a model of text calls tensors. Of a block's experts, which are named alike, one is asked for."""
+    stems: dict[tuple[str, str], str | None] = {}
+    for name in names:
+        stem, experts, rest = name.partition(EXPERTS)
+        part = stem, rest.lstrip(DIGITS)
+        if experts and part in stems:
+            known = stems[part]
+            yield None if known is None else f"{known}{experts}{rest}"
+            continue
+        short = architecture.named(name)
+        if short is None or short.endswith(f"{experts}{rest}"):
+            stems[part] = short and short.removesuffix(f"{experts}{rest}")
+        yield short
 
 
 def float_type(wanted: str, tensors: Iterable[Tensor], *, scaled: bool = False) -> str:

@@ -18,7 +18,7 @@ _SCALED = ("scale", "mxfp4", "nvfp4", "dequantize", "reciprocal")
 
 def faults(entries: Sequence[Entry], config: Config) -> Iterator[Error]:
     """Whole numbers where the model has weights: what a quantized model stores beside scales, which make weights of them."""
-    found = _of(entries, _WHOLE)
+    found = _of(_matrices(entries), _WHOLE)
     if found and "float" in _said(config):
         yield Error(
             f"the checkpoint contains {_count(found)} of whole numbers, but config.json says {_said(config)}",
@@ -29,14 +29,15 @@ def faults(entries: Sequence[Entry], config: Config) -> Iterator[Error]:
 
 def doubts(entries: Sequence[Entry], config: Config, kind: str) -> Iterator[Error]:
     """What can hardly be meant for weights, and may be; `kind` is what the entries are the file of, such as `projector`."""
-    if found := _of(entries, _WHOLE):
+    matrices = _matrices(entries)
+    if found := _of(matrices, _WHOLE):
         yield Error(
             f"the checkpoint contains {_count(found)} of whole numbers, and no {kind} has such weights",
             facts=[_tensors(found)],
             hint="if these are quantized values without their scales, the model outputs garbage: "
             "start from the unquantized weights",
         )
-    if (found := _of(entries, FP8)) and "float8" not in _said(config):
+    if (found := _of(matrices, FP8)) and "float8" not in _said(config):
         yield Error(
             f"the checkpoint contains {_count(found)} of fp8 without scales, and config.json does not say so",
             facts=[("torch_dtype", _said(config) or "not said"), _tensors(found)],
@@ -45,9 +46,13 @@ def doubts(entries: Sequence[Entry], config: Config, kind: str) -> Iterator[Erro
         )
 
 
-def _of(entries: Sequence[Entry], dtypes: Sequence[str]) -> list[Entry]:
-    """The matrices made of weights of some dtypes without scales."""
-    return [each for each in entries if len(each.shape) > 1 and any(x in dtypes for x in _bare(each.expression))]
+def _matrices(entries: Sequence[Entry]) -> list[tuple[Entry, set[str]]]:
+    """The matrices, and the dtypes of the weights without scales that they are made of."""
+    return [(each, _bare(each.expression)) for each in entries if len(each.shape) > 1]
+
+
+def _of(matrices: Sequence[tuple[Entry, set[str]]], dtypes: Sequence[str]) -> list[Entry]:
+    return [each for each, bare in matrices if not bare.isdisjoint(dtypes)]
 
 
 def _said(config: Config) -> str:
@@ -65,10 +70,13 @@ def _tensors(found: Sequence[Entry]) -> tuple[str, str]:
     return "tensors", listed((source(entry.expression) or entry.name for entry in found), SHOWN)
 
 
-def _bare(expression: Expression) -> Iterator[str]:
+def _bare(expression: Expression) -> set[str]:
     """The dtypes of the weights that a tensor is made of, but for those that scales belong to."""
     if expression.operation == "leaf":
-        yield expression.dtype
-    elif expression.operation not in _SCALED:
-        for operand in expression.operands:
-            yield from _bare(operand)
+        return {expression.dtype}
+    if expression.operation in _SCALED:
+        return set()
+    operands = expression.operands
+    # Hundreds of experts are leaves of one dtype.
+    found = {each.dtype for each in operands if each.operation == "leaf"}
+    return found.union(*(_bare(each) for each in operands if each.operation != "leaf"))

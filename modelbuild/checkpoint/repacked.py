@@ -131,7 +131,7 @@ def _in_columns(x: Expression) -> Expression:
 
 def _check_moved(name: str, x: Expression) -> None:
     """Raise Error where something else than rows of packed weights is changed."""
-    packed = next((part for part in _parts(x) if part.operation in BLOCKS), None)
+    packed = _packed(x)
     while packed is not None and x.operation not in BLOCKS:
         columns = x.operation in ("slice", "take") and x.parameters[0] == len(x.shape) - 1
         if x.operation not in _MOVES or x.dtype not in BLOCKS or columns:
@@ -142,10 +142,11 @@ def _check_moved(name: str, x: Expression) -> None:
         x = x.operands[0]
 
 
-def _parts(x: Expression) -> Iterator[Expression]:
-    yield x
-    for operand in x.operands:
-        yield from _parts(operand)
+def _packed(x: Expression) -> Expression | None:
+    """The first of the packed weights that a tensor is made of."""
+    if x.operation in BLOCKS:
+        return x
+    return next(filter(None, (_packed(operand) for operand in x.operands if operand.operands)), None)
 
 
 def _scales(name: str, x: Expression, sources: Sequence[str], tensors: Tensors, packing: Packing) -> Iterator[Named]:

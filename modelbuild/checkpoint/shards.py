@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from modelbuild import bounded_json
 from modelbuild.checkpoint.checkpoint import parse_json
+from modelbuild.checkpoint.tensor_names import one_of_each
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error
 from modelbuild.tensors import mistaken
@@ -223,17 +224,25 @@ def _parsed_map(index: bytes) -> Mapping[str, str]:
     if isinstance(found, dict) and len(found) > TENSORS_LIMIT:
         what = f"'weight_map' names {len(found):,} tensors, expected at most {TENSORS_LIMIT:,}"
         raise Error(what, path=INDEX, hint=_DAMAGED)
-    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found.values()):
+    if not isinstance(found, dict) or set(map(type, found.values())) - {str}:
         raise Error("'weight_map' expects the names of files by tensor", path=INDEX)
-    for name in found.values():
+    for name in dict.fromkeys(found.values()):
         if "/" in name or "\\" in name or not name.isprintable():
             raise Error(f"'weight_map' names a file outside the folder: '{shown(name)}'", path=INDEX)
     return found
 
 
-def indexed(index: bytes) -> list[str]:
-    """The tensors that an index names. Raises Error."""
-    return list(_weight_map(index))
+def indexed(index: bytes) -> Sequence[str]:
+    """The tensors that an index names, of a block's experts those of one alone. Raises Error."""
+    global _indexed
+    names = _weight_map(index)
+    if _indexed[0] is not names:
+        _indexed = names, one_of_each(names)
+    return _indexed[1]
+
+
+_indexed: tuple[Mapping[str, str], Sequence[str]] = ({}, ())
+"""What `_remembered` maps, and what `indexed` makes of it."""
 
 
 def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, TensorTable]]:
@@ -253,23 +262,24 @@ def bounded(tables: Iterable[tuple[str, TensorTable]]) -> Iterator[tuple[str, Te
 def tensors(tables: Iterable[tuple[str, TensorTable]], index: bytes | None) -> dict[str, Tensor]:
     """All tensors of the checkpoint, file by file and by name in each (ModelBase.index_tensors)."""
     found: dict[str, Tensor] = {}
-    home: dict[str, str] = {}
-    for file, table in sorted(tables):
-        for name, tensor in sorted(table.tensors.items(), key=lambda item: item[0].encode("utf-8", "surrogatepass")):
-            if name in found:
-                left_over = "all files named model*.safetensors count: remove the ones left over"
-                if index is None:
-                    left_over = f"without {INDEX} " + left_over
-                raise Error(
-                    f"tensor '{shown(name)}' is in two files",
-                    path=file,
-                    facts=[("also in", home[name])],
-                    hint=left_over,
-                )
-            found[name] = tensor
-            home[name] = file
-    if index is not None:
-        expected = _weight_map(index)
+    ordered = sorted(tables)
+    for at, (file, table) in enumerate(ordered):
+        # By code points, which is also the order of the bytes of UTF-8.
+        names = sorted(table.tensors)
+        if not found.keys().isdisjoint(names):
+            name = next(name for name in names if name in found)
+            left_over = "all files named model*.safetensors count: remove the ones left over"
+            if index is None:
+                left_over = f"without {INDEX} " + left_over
+            raise Error(
+                f"tensor '{shown(name)}' is in two files",
+                path=file,
+                facts=[("also in", next(other for other, before in ordered[:at] if name in before.tensors))],
+                hint=left_over,
+            )
+        found.update(zip(names, map(table.tensors.__getitem__, names), strict=True))
+    if index is not None and (expected := _weight_map(index)).keys() != found.keys():
+        home = {name: file for file, table in ordered for name in table.tensors}
         missing = sorted(expected.keys() - found.keys())
         extra = sorted(found.keys() - expected.keys())
         if missing:

@@ -6,7 +6,7 @@ Source: gguf-py tensor_mapping.py; llama.cpp conversion/base.py (filter_tensors,
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from modelbuild.errors import Error
 
@@ -60,3 +60,19 @@ def is_wanted(name: str) -> bool:
     )  # fmt: skip
     ends = (".attention.masked_bias", ".attention.bias", ".rotary_emb.inv_freq")
     return not (name.startswith(starts) or any(map(name.__contains__, parts)) or name.endswith(ends))
+
+
+EXPERTS = ".experts."
+"""What stands before the number of an expert that is apart, in the name of a tensor."""
+
+
+DIGITS = "0123456789"
+
+
+def one_of_each(names: Iterable[str]) -> list[str]:
+    """Names of tensors, of a block's experts those of one alone: a large model has most of its tensors there."""
+    found = {}
+    for name in names:
+        stem, experts, rest = name.partition(EXPERTS)
+        found[stem, experts, rest.lstrip(DIGITS)] = name
+    return list(found.values())

@@ -19,7 +19,7 @@ from modelbuild.tensors.operations.leaf import leaf
 from modelbuild.tensors.operations.scale import scale
 from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.recipe import Expression
-from modelbuild.tensors.tensor import Tensor
+from modelbuild.tensors.tensor import Shape, Tensor
 from modelbuild.words import listed
 
 WIDENED = ("f64", "i64", "i32", "i16", "i8", "u8", "bool", "f8_e4m3", "f8_e5m2", "f8_e8m0")
@@ -46,11 +46,13 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
     packed  whether u8 tensors hold packed values that the architecture reads: they stay as they are
     Raises Error for scales that fit no weights, and for dtypes that the converter does not take.
     """
+    if method is None and not packed and _are_plain(tensors):
+        return {name: leaf(each.digest, each.dtype, each.shape, each.name) for name, each in tensors.items()}
     method = method or Method("")
     scales: dict[str, Tensor] = {}
     blocks, used = taken(tensors, method.packing) if method.packing else ({}, set())
-    dropped = {name for name in tensors if name in used or (method.unused and name.endswith(method.unused))}
-    for name, tensor in tensors.items():
+    dropped = used | ({name for name in tensors if name.endswith(method.unused)} if method.unused else set())
+    for name, tensor in tensors.items() if method.scales else ():
         end = next((pair for pair in method.scales if name.endswith(pair[0])), None)
         if end is None or name in dropped:
             continue
@@ -67,13 +69,14 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
     for name, tensor in tensors.items():
         if name in dropped:
             continue
-        if not name.endswith(_MARKS) and (not 0 < len(tensor.shape) < 5 or 0 in tensor.shape):
+        is_marked = name.endswith(_MARKS)
+        if not is_marked and not _fits(tensor.shape):
             raise Error(f"tensor '{name}' expects one to four dimensions of at least 1, got {list(tensor.shape)}")
         if name in scales:
             found[name] = _scaled(tensor, scales[name], method)
         elif packed and tensor.dtype == "u8":
             found[name] = leaf(tensor.digest, tensor.dtype, tensor.shape, tensor.name)
-        elif name.endswith(_MARKS):
+        elif is_marked:
             raise Error(
                 f"tensor '{name}' is part of quantized weights, but config.json does not say how to read them",
                 path="config.json",
@@ -92,6 +95,16 @@ def values(tensors: Mapping[str, Tensor], method: Method | None, packed: bool) -
                 hint="the download is incomplete, or the index belongs to another checkpoint",
             )
     return found | blocks
+
+
+def _fits(shape: Shape) -> bool:
+    return 0 < len(shape) < 5 and 0 not in shape
+
+
+def _are_plain(tensors: Mapping[str, Tensor]) -> bool:
+    """Whether all are floats that stand for themselves, as in most checkpoints: there are few dtypes and shapes, whatever their number."""
+    dtypes, shapes = {each.dtype for each in tensors.values()}, {each.shape for each in tensors.values()}
+    return dtypes <= set(FLOATS) and all(map(_fits, shapes)) and not any(name.endswith(_MARKS) for name in tensors)
 
 
 def plain(tensor: Tensor) -> Expression:

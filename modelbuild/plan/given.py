@@ -22,16 +22,17 @@ def parts(
     What is wrong with its files is for the conversion to say.
     """
     from modelbuild.checkpoint import parts, shards
+    from modelbuild.checkpoint.tensor_names import one_of_each
 
     if not (possible := parts.possible(config)):
         return {}
     try:
         index = os.path.join(folder, shards.INDEX)
         if observed.kind(index) == "file":
-            tensors: Iterable[str] = shards.indexed(observed.read(index))
+            names = shards.indexed(observed.read(index))
         else:
-            tensors = [each for _, source in tables for each in _tensors(observed, source.path)]
-        found = {part: parts.get(part) for part in possible if parts.get(part).is_given(config, set(tensors))}
+            names = one_of_each(each for _, source in tables for each in _tensors(observed, source.path))
+        found = {part: parts.get(part) for part in possible if parts.get(part).is_given(config, names)}
     except (Error, OSError):
         return {}
     return {part: (*small(folder, each.FILES), *tables) for part, each in found.items()}

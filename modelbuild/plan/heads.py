@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 from modelbuild.engine.graph import Source, Step
 from modelbuild.errors import Error
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from modelbuild.tensors.recipe import Expression, Recipe
     from modelbuild.tensors.tensor import Tensor, TensorTable
 
+
+T = TypeVar("T")
+
+_OF_ALL = ("config.json", "model.safetensors.index.json")
+"""The small files from which the tensors of a checkpoint follow, whatever is made of it."""
 
 SMALL_LIMIT = 200_000_000
 """Bytes of a small file of a checkpoint, of which the largest, tokenizer.json, has 35 million in real ones."""
@@ -31,6 +36,7 @@ class Heads:
     def __init__(self) -> None:
         self._tables: dict[Source, TensorTable] = {}
         self._wrong: dict[Source, Error] = {}
+        self._shared: dict[object, Any] = {}
 
     def table(self, source: Source) -> TensorTable:
         """The table of a file. In place of the digest of a tensor's bytes it has words that no other tensor has."""
@@ -44,19 +50,23 @@ class Heads:
                 raise
         return self._tables[source]
 
+    def shared(self, what: object, make: Callable[[], T]) -> T:
+        """What is made of tables, kept for the next step that asks for the same."""
+        if what not in self._shared:
+            self._shared[what] = make()
+        found: T = self._shared[what]
+        return found
+
     @staticmethod
     def _read(source: Source) -> TensorTable:
         from modelbuild.engine.sources import unreadable
         from modelbuild.tensors import formats
-        from modelbuild.tensors.tensor import Tensor, TensorTable
 
         path = source.path
         try:
-            table = formats.get(source.form).table(path)
+            return formats.get(source.form).table(path, f", unread of {path}")
         except OSError as error:
             raise unreadable(path, error) from error
-        named = {name: Tensor(*t[:-1], f"unread: {name} of {path}") for name, t in table.tensors.items()}
-        return TensorTable(table.metadata, named)
 
 
 class HeadInputs:
@@ -118,14 +128,23 @@ class HeadInputs:
     def tables(self) -> list[tuple[str, TensorTable]]:
         from modelbuild.checkpoint import shards
 
-        weights = [(role, ref) for role, ref in self._refs.items() if isinstance(ref, Source) and ref.form != "bytes"]
+        weights = [(role, ref) for role, ref in self._refs.items() if _is_weights(ref)]
         return list(shards.bounded((role, self._table(role, ref)) for role, ref in weights))
+
+    def shared(self, what: object, make: Callable[[], T]) -> T:
+        """What follows from config.json, the index and the tables alone, made once for all steps that have the same ones."""
+        refs = ((role, ref) for role, ref in self._refs.items() if role in _OF_ALL or _is_weights(ref))
+        return self._heads.shared((what, *refs), make)
 
     def _table(self, role: str, source: Source) -> TensorTable:
         try:
             return self._heads.table(source)
         except Error as error:
             raise error.replace(path=None, input=role) from error
+
+
+def _is_weights(ref: Source | str) -> TypeGuard[Source]:
+    return isinstance(ref, Source) and ref.is_weights
 
 
 def _read(role: str, path: str, tensor: Tensor) -> bytes:

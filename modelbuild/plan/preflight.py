@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from modelbuild import steps, tools
+from modelbuild import bounded_json, steps, tools
 from modelbuild.checkpoint import ggufs
 from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error, Errors
@@ -44,6 +44,7 @@ def distinct(errors: Mapping[str, Sequence[Error]]) -> list[Error]:
     return list({id(error): error for found in errors.values() for error in found}.values())
 
 
+@bounded_json.uncollected()
 def look(graph: Graph, wanted: Collection[str] | None = None) -> Findings:
     """Make the recipes of a graph, or of the `wanted` steps, without reading weights; what is wrong would be wrong in a build."""
     looked = _Look(graph)

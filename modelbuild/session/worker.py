@@ -220,6 +220,9 @@ class Inputs:
                 found.append((role, foreign.table(self._worker.store, digest)))
         return found
 
+    def shared(self, what: object, make: Callable[[], Any]) -> Any:
+        return make()
+
     def program(self, tool: str, options: Mapping[str, Any]) -> Made:
         """Run a tool in a view of the inputs, read what it made, and take that."""
         from modelbuild.session import foreign

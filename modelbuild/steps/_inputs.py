@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from modelbuild.tuples import NamedTuple
 
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from modelbuild.errors import Error
     from modelbuild.tensors.recipe import Expression, Recipe
     from modelbuild.tensors.tensor import TensorTable
+
+
+T = TypeVar("T")
 
 
 class Looked(NamedTuple):
@@ -34,6 +37,9 @@ class Inputs(Protocol):
 
     def tables(self) -> Sequence[tuple[str, TensorTable]]:
         """The tensor tables of the weights files, by role; in a look before a build the tensors have no digests yet."""
+
+    def shared(self, what: object, make: Callable[[], T], /) -> T:
+        """What follows from config.json, the index and the tables alone: a look before a build makes it once for several steps."""
 
     def artifact(self, role: str, /) -> bytes:
         """The bytes of what another step made."""

@@ -68,11 +68,16 @@ def _beside(parameters: Parameters, inputs: Inputs) -> tuple[list[Error], list[E
     from modelbuild.checkpoint import parts, shards
     from modelbuild.checkpoint.checkpoint import Checkpoint
     from modelbuild.checkpoint.config import as_class
+    from modelbuild.checkpoint.tensor_names import one_of_each
 
     config = as_class(Checkpoint(inputs.file).config, parameters.get("architecture"))
     if parameters.get("part") is not None or parameters.get("blind") or not parts.possible(config):
         return [], []
-    tensors = {name for _, table in inputs.tables() for name in table.tensors}
+    if (index := inputs.file(shards.INDEX)) is not None:
+        # A conversion without faults has seen that these are the ones.
+        tensors = shards.indexed(index)
+    else:
+        tensors = one_of_each(name for _, table in inputs.tables() for name in table.tensors)
     gap = shards.gap(inputs.roles())
     return [*parts.lost(config, tensors, gap)], [*parts.lacking(config, tensors, gap)]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 
 from modelbuild.errors import Error
 from modelbuild.tensors import quants
@@ -171,7 +172,13 @@ def quantizable(name: str, shape: Shape) -> bool:
         or name in ("position_embd.weight", "token_types.weight")
     ):
         return False
-    return not any(part in name for part in _KEPT)
+    return not _is_kept(name)
+
+
+@lru_cache(1 << 12)
+def _is_kept(name: str) -> bool:
+    # The rules ask for each tensor several times, and once more for each type that a model is quantized to.
+    return any(part in name for part in _KEPT)
 
 
 def block_of(name: str) -> int | None:

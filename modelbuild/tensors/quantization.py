@@ -106,7 +106,7 @@ def _without_data(chosen: Mapping[str, str], ftype: str, model: Traits, known: C
     llama-imatrix runs the model without these blocks, so llama-quantize cannot make such a file at all (tensor_requires_imatrix).
     """
     for name, quant in chosen.items():
-        if model.predicts(name) and name not in known and _needs_importance(quant, ftype):
+        if _needs_importance(quant, ftype) and name not in known and model.predicts(name):
             yield name
 
 
@@ -235,8 +235,9 @@ def doubts(
         )
     if importance is not None:
         found += _unimportant(made, ftype, importance)
-    wanted = ftypes.choose(ftype, model, shapes, imatrix=importance is not None, mix=mix)
-    found += _replaced(model, wanted, ftype, importance)
+    if _needs_importance("q2_k", ftype):
+        wanted = ftypes.choose(ftype, model, shapes, imatrix=importance is not None, mix=mix)
+        found += _replaced(model, wanted, ftype, importance)
     return found
 
 

@@ -21,9 +21,10 @@ from modelbuild.tensors.tensor import Shape, byte_count
 MAGIC = b"modelbuild recipe 1\n"
 
 
-@dataclass(frozen=True)
+# Not frozen: to set the fields of a frozen one takes thrice as long, and a model of experts has a hundred thousand.
+@dataclass
 class Expression:
-    """A tensor to be made. Build these with the functions of operations/, which check what they are given."""
+    """A tensor to be made; it never changes. Build these with the functions of operations/, which check what they are given."""
 
     operation: str
     parameters: tuple[Any, ...]
@@ -32,6 +33,14 @@ class Expression:
     operands: tuple[Expression, ...] = ()
     label: str = field(default="", compare=False)
     """Of a leaf: what errors call its bytes. It is no part of a recipe's encoding, nor of the key."""
+
+    def __hash__(self) -> int:
+        # A leaf keeps nothing: leaves are many, and what they belong to asks each once.
+        return self._hash if self.operands else hash((self.operation, self.parameters, self.dtype, self.shape))
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.operation, self.parameters, self.dtype, self.shape, self.operands))
 
     @cached_property
     def key(self) -> str:

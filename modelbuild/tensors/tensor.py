@@ -44,6 +44,12 @@ class TensorTable(NamedTuple):
     metadata: Mapping[str, bytes]
     tensors: Mapping[str, Tensor]
 
+    def marked(self, unread: str) -> TensorTable:
+        """The table before anything but its head is read: for a digest, each tensor has its name and these words, if there are any."""
+        tensors = self.tensors.values() if unread else ()
+        named = {tensor.name: tensor._replace(digest=f"{tensor.name}{unread}") for tensor in tensors}
+        return TensorTable(self.metadata, named) if unread else self
+
     def encode(self) -> bytes:
         """Spell the table: one line of JSON, then the metadata values back to back."""
         head = {

@@ -48,6 +48,9 @@ class Folder:
             at += size
         return [("model.safetensors", TensorTable({}, tensors))]
 
+    def shared(self, what: object, make: Callable[[], Any]) -> Any:
+        return make()
+
     def artifact(self, role: str) -> bytes:
         raise AssertionError(role)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 
 from modelbuild.checkpoint import conversion
 from modelbuild.checkpoint.architectures.llama import Llama
+from modelbuild.checkpoint.checkpoint import Checkpoint
 from modelbuild.checkpoint.conversion import Conversion
 from modelbuild.errors import Error
 from modelbuild.tensors.formats.gguf import decode_value
@@ -67,3 +70,35 @@ def test_tokens_that_no_tensor_has_rows_for_are_not_made_up(tmp_path: Path, monk
     monkeypatch.setattr(Llama, "tokenizer", property(lambda self: pytest.fail("padded")))
     with pytest.raises(Error, match="rows, one for each token of vocab_size"):
         convert(checkpoints.write(tmp_path / "m"), vocab_size=1_000_000).vocabulary  # noqa: B018
+
+
+def test_a_conversion_goes_at_once_when_it_is_done(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        conversion = convert(checkpoints.write(tmp_path / "m"))
+        assert conversion.faults() == [] and conversion.warnings() and conversion.recipe
+        left = weakref.ref(conversion)
+        del conversion
+        assert left() is None
+    finally:
+        gc.enable()
+
+
+def test_one_expert_of_a_block_is_asked_for_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Reader(Llama):
+        def named(self, source: str) -> str | None:
+            asked.append(source)
+            return None if "vision" in source else source.replace("lm.", "").replace("up.odd", "odd")
+
+    stems = ["lm.layers.0.experts", "vision.layers.0.experts"]
+    names = [f"{stem}.{index}.{part}" for stem in stems for index in range(20) for part in ("up", "up.odd")]
+    reader = Reader(Checkpoint({"config.json": b"{}"}.get))
+    assert list(conversion._named(["lm.norm", *names], reader)) == [
+        Reader.named(reader, name) for name in ["lm.norm", *names]
+    ]
+    assert (
+        asked.count(f"{stems[0]}.19.up.odd") == 2
+        and asked.count(f"{stems[0]}.19.up") == asked.count(f"{stems[1]}.19.up") == 1
+    )

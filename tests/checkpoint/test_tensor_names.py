@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from modelbuild.checkpoint.tensor_names import NAMES, is_wanted, rename
+from modelbuild.checkpoint.tensor_names import NAMES, is_wanted, one_of_each, rename
 from modelbuild.errors import Error
 
 
@@ -47,3 +47,14 @@ def test_names_become_those_of_gguf(name: str, known: str) -> None:
 )
 def test_a_model_of_text_needs_no_eyes(name: str, wanted: bool) -> None:
     assert is_wanted(name) is wanted
+
+
+def test_of_the_experts_of_a_block_one_stands_for_all() -> None:
+    stem = "model.layers.0.mlp.experts"
+    names = [f"{stem}.{index}.{part}.weight" for index in range(12) for part in ("up", "down")]
+    others = ["a", f"{stem}.up", "model.layers.1.mlp.experts.3.up.weight", "model.layers.0.mlp..up.weight"]
+    found = one_of_each([*others, *names])
+    assert found[:4] == others and [name.rpartition("experts.")[2] for name in found[4:]] == [
+        "11.up.weight",
+        "11.down.weight",
+    ]

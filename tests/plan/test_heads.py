@@ -96,3 +96,20 @@ def test_values_of_a_small_tensor_are_those_of_its_file(tmp_path: Path) -> None:
     (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[: tensor.offset + 1])
     with pytest.raises(Error, match="it was cut short while it was read"):
         given.values(x)
+
+
+def test_what_follows_from_tables_is_made_once_for_the_same_ones(tmp_path: Path) -> None:
+    known, made = Heads(), list[str]()
+
+    def shared(folder: str, beside: str = "README.md", what: str = "names") -> None:
+        refs = [(name, Source(str(tmp_path / folder / name), "bytes")) for name in ("config.json", beside)]
+        weights = Source(str(tmp_path / folder / "model.safetensors"), "safetensors")
+        step = Step("a/x", "convert", 1, "{}", (*refs, ("model.safetensors", weights)))
+        HeadInputs(step, known, {}).shared(what, lambda: made.append(f"{what} {folder}"))
+
+    for _ in range(2):
+        shared("a")
+        shared("a", "tokenizer.json")
+        shared("b")
+        shared("b", what="others")
+    assert made == ["names a", "names b", "others b"]

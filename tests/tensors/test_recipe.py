@@ -75,3 +75,12 @@ def test_a_recipe_decodes_to_itself() -> None:
     entries = [Entry("a", (1, 32), leaf("xxh3:00", "q8_0", (1, 32)))]
     recipe = Recipe({"k\u00e9y": encode_value("str", "v")}, entries, {"xxh3:1": b"\0\n"})
     assert Recipe.decode(recipe.encode()) == recipe
+
+
+def test_equal_expressions_have_equal_hashes() -> None:
+    def made(digest: str, label: str) -> Expression:
+        return stack([leaf(digest, "f32", (2,), label), leaf("xxh3:1", "f32", (2,))])
+
+    one, other = made("xxh3:0", "a"), made("xxh3:0", "b")
+    assert one == other and hash(one) == hash(one) == hash(other)
+    assert hash(made("xxh3:2", "a")) != hash(one) and made("xxh3:2", "a") != one

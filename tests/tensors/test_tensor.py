@@ -26,3 +26,11 @@ def test_a_table_survives_encoding() -> None:
     again = TensorTable.decode(table.encode())
     assert again == table
     assert list(again.tensors) == list(table.tensors)
+
+
+def test_what_is_unread_has_a_stand_in_for_each_digest() -> None:
+    table = TensorTable({"a": b"b"}, {name: Tensor(name, "f32", (1,), 0, 4) for name in "xy"})
+    assert table.marked("") is table
+    marked = table.marked(" of f")
+    assert [each.digest for each in marked.tensors.values()] == ["x of f", "y of f"]
+    assert marked.metadata == table.metadata and marked.tensors["x"]._replace(digest="") == table.tensors["x"]

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from modelbuild.checkpoint.config import Config, first, number
+from modelbuild.checkpoint.tensor_names import EXPERTS
 from modelbuild.errors import Error
 from modelbuild.tensors.ftypes import FLOATS
 from modelbuild.tensors.operations.cast import cast
@@ -14,7 +15,7 @@ from modelbuild.tensors.operations.stack import stack
 from modelbuild.tensors.recipe import Expression
 from modelbuild.words import in_json, listed
 
-_EXPERT = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+\.experts)\.(0|[1-9][0-9]{0,9})\.(.+)\.weight")
+_EXPERT = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+)\.experts\.(0|[1-9][0-9]{0,9})\.(.+)\.weight")
 _ROUTER = re.compile(r"((?:model\.)?layers\.([0-9]{1,10})\..+)\.gate\.weight")
 
 
@@ -33,51 +34,63 @@ def stacked(
     """
     key = next((key for key in keys if key in config), keys[-1])
     blocks: dict[str, str] = {}
-    pending: dict[str, dict[tuple[int, str], Expression]] = {}
+    pending: dict[str, dict[int, Expression]] = {}
     complete = set()
     count = 0
+    # What stands behind `.experts.` -> its place among a block's: most tensors of a large model have one of a few hundred such names.
+    places: dict[str, int] = {}
     for name, x in sources.items():
-        # Most tensors of a large model are those of experts apart.
-        expert = _EXPERT.fullmatch(name)
-        if expert is None:
-            if router := _ROUTER.fullmatch(name):
-                blocks[f"{router[1]}.experts"] = router[2]
-            elif ".experts." in name:
-                # A checkpoint that holds them stacked already.
-                complete.add(f"{name.partition('.experts.')[0]}.experts")
-            yield name, x
-            continue
-        stem, block, index, part = expert[1], expert[2], int(expert[3]), expert[4]
-        count = count or number(config, *keys)
-        if index >= count or part not in parts:
-            raise Error(
-                f"tensor '{name}' cannot be mapped: no expert of block {block} has such a tensor",
-                facts=[("experts", f"{count} ({key})"), ("each has", listed(parts))],
-                hint="config.json belongs to another checkpoint",
-            )
-        blocks[stem] = block
-        found = pending.setdefault(stem, {})
-        found[index, part] = x
+        stem, _, rest = name.rpartition(EXPERTS)
+        found, place = pending.get(stem), places.get(rest)
+        if found is None or place is None:
+            if (expert := _EXPERT.fullmatch(name)) is None:
+                if router := _ROUTER.fullmatch(name):
+                    blocks[router[1]] = router[2]
+                elif EXPERTS in name:
+                    # A checkpoint that holds them stacked already.
+                    complete.add(name.partition(EXPERTS)[0])
+                yield name, x
+                continue
+            stem, block, index, part = expert[1], expert[2], int(expert[3]), expert[4]
+            count = count or number(config, *keys)
+            if index >= count or part not in parts:
+                raise Error(
+                    f"tensor '{name}' cannot be mapped: no expert of block {block} has such a tensor",
+                    facts=[("experts", f"{count} ({key})"), ("each has", listed(parts))],
+                    hint="config.json belongs to another checkpoint",
+                )
+            blocks[stem] = block
+            found = pending.setdefault(stem, {})
+            place = places[f"{index}.{part}.weight"] = index * len(parts) + parts.index(part)
+        found[place] = x
         if len(found) == count * len(parts):
-            for part in parts:
-                yield f"{stem}.{part}.weight", _together([found[index, part] for index in range(count)], block, part)
+            for at, part in enumerate(parts):
+                of_all = [found[place] for place in range(at, len(found), len(parts))]
+                yield f"{stem}{EXPERTS}{part}.weight", _together(of_all, blocks[stem], part)
             complete.add(stem)
             del pending[stem]
-    lacking = sorted(blocks.keys() - complete | pending.keys(), key=lambda stem: int(blocks[stem]))
+    lacking = sorted(blocks.keys() - complete | pending.keys(), key=lambda stem: (int(blocks[stem]), stem))
     if lacking:
-        stem = lacking[0]
-        found, count = pending.get(stem, {}), number(config, *keys)
-        index, part = next((i, part) for i in range(count) for part in parts if (i, part) not in found)
-        raise Error(
-            f"block {blocks[stem]} lacks tensors of its experts: expert {index} has no '{part}'",
-            facts=[
-                ("expected", f"{stem}.{index}.{part}.weight"),
-                ("experts", f"{count} ({key})"),
-                ("found", f"{len(found)} of {count * len(parts)} tensors"),
-                ("blocks", f"{len(lacking)} that lack some"),
-            ],
-            hint="the download is incomplete, or config.json belongs to another checkpoint",
-        )
+        stem, count = lacking[0], number(config, *keys)
+        raise _incomplete(stem, blocks[stem], pending.get(stem, {}), parts, (count, key, len(lacking)))
+
+
+def _incomplete(
+    stem: str, block: str, found: Mapping[int, Expression], parts: Sequence[str], counted: tuple[int, str, int]
+) -> Error:
+    """The error for a block that lacks experts; `counted`: how many it has, by which key, and the blocks that lack some."""
+    count, key, blocks = counted
+    index, at = divmod(next(place for place in range(count * len(parts)) if place not in found), len(parts))
+    return Error(
+        f"block {block} lacks tensors of its experts: expert {index} has no '{parts[at]}'",
+        facts=[
+            ("expected", f"{stem}{EXPERTS}{index}.{parts[at]}.weight"),
+            ("experts", f"{count} ({key})"),
+            ("found", f"{len(found)} of {count * len(parts)} tensors"),
+            ("blocks", f"{blocks} that lack some"),
+        ],
+        hint="the download is incomplete, or config.json belongs to another checkpoint",
+    )
 
 
 def named_as_mixtral(sources: Mapping[str, Expression]) -> Iterator[tuple[str, Expression]]:

@@ -51,6 +51,7 @@ SHAPES = """
 """Further lines of SHAPES."""
 
 _MTP = "mtp."
+_STARTS = (_MTP, f"model.{_MTP}")
 _BLOCK = re.compile(r"mtp\.layers\.([0-9]{1,9})\.(.+)")
 _JOINING = {
     "mtp.fc": "eh_proj",
@@ -58,7 +59,12 @@ _JOINING = {
     "mtp.pre_fc_norm_hidden": "hnorm",
     "mtp.norm": "shared_head.norm",
 }
-_SHARED = ("embed_tokens", "embeddings", "norm", "norm_f", "lm_head")
+_SHARED = frozenset(
+    f"{start}{stem}{end}"
+    for stem in ("embed_tokens", "embeddings", "norm", "norm_f", "lm_head")
+    for start in ("", "model.")
+    for end in ("", ".weight")
+)
 """What the blocks need of the model, as checkpoints call it."""
 LIMIT = 16
 """Blocks for further tokens; real models have one."""
@@ -74,14 +80,14 @@ class Mtp(Architecture):
     KEY: ClassVar[str] = "mtp_num_hidden_layers"
     CALLED: ClassVar[str] = "mtp.…"
 
-    def predicts(self, name: str) -> bool:
-        """Whether a tensor of the checkpoint belongs to such blocks."""
-        return _short(name).startswith(_MTP)
+    def predicted(self, names: Iterable[str]) -> set[str]:
+        """Those of some tensors of the checkpoint that belong to such blocks."""
+        return {name for name in names if name.startswith(_STARTS)}
 
     @cached_property
     def further(self) -> int:
         """How many such blocks the file has."""
-        if self.checkpoint.mtp == DROP or not any(map(self.predicts, self.checkpoint.tensors)):
+        if self.checkpoint.mtp == DROP or not self.predicted(self.checkpoint.tensors):
             return 0
         count = self._declared or self.counted
         if count > 1:
@@ -125,18 +131,19 @@ class Mtp(Architecture):
 
     def choose(self, tensors: Mapping[str, Item]) -> Mapping[str, Item]:
         """(_QwenMtpMixin.filter_tensors). Raises Error where only these blocks are wanted and there are none."""
-        mode, found = self.checkpoint.mtp, {}
-        if mode == ONLY and not any(map(self.predicts, tensors)):
+        mode, further = self.checkpoint.mtp, self.predicted(tensors)
+        if mode == ONLY and not further:
             raise Error(
                 f"the checkpoint has no blocks for the prediction of several tokens (no tensor '{self.CALLED}')"
             )
-        for name, x in tensors.items():
-            if self.predicts(name):
-                if mode != DROP:
-                    found[self.in_file(name)] = x
-            elif mode != ONLY or _is_shared(name):
-                found[name] = x
-        return found
+        if mode == ONLY:
+            tensors = {name: x for name, x in tensors.items() if name in further or name in _SHARED}
+        elif mode == DROP:
+            kept = dict(tensors)
+            for name in further:
+                del kept[name]
+            return kept
+        return {self.in_file(name) if name in further else name: x for name, x in tensors.items()}
 
     def in_file(self, name: str) -> str:
         """What a tensor of these blocks would be called if they stood behind the model's own."""
@@ -201,18 +208,18 @@ class Idle(Mtp):
 
 def belongs(name: str, mode: str) -> bool:
     """Whether a tensor of a checkpoint goes into the file, by what becomes of these blocks (_QwenMtpMixin.filter_tensors)."""
-    if _short(name).startswith(_MTP):
+    if name.startswith(_STARTS):
         return mode != DROP
     return mode != ONLY or _is_shared(name)
 
 
 def _is_shared(name: str) -> bool:
-    return name.removeprefix("model.").removesuffix(".weight") in _SHARED
+    return name in _SHARED
 
 
 def has_mtp(tensors: Iterable[str]) -> bool:
     """Whether a checkpoint with tensors of these names has such blocks."""
-    return any(_short(name).startswith(_MTP) for name in tensors)
+    return any(name.startswith(_STARTS) for name in tensors)
 
 
 def _short(name: str) -> str:

@@ -39,9 +39,10 @@ class NumberedMtp(Mtp):
     COUNTS_NONE = True
     """Whether the file says that there are none, where config.json does."""
 
-    def predicts(self, name: str) -> bool:
-        found = _BLOCK.match(name)
-        return found is not None and int(found[1]) >= block_count(self.config) and self._are_told
+    def predicted(self, names: Iterable[str]) -> set[str]:
+        first = block_count(self.config)
+        found = {name for name in names if (block := _BLOCK.match(name)) and int(block[1]) >= first}
+        return found if found and self._are_told else set()
 
     @cached_property
     def _are_told(self) -> bool:

@@ -4,7 +4,7 @@ The file's name is the part's, which is also the kind of its layer. Each file de
 
     FILES                           the small files that its conversion depends on, there or not
     reads(config) -> bool           whether checkpoints with this config.json may have the part; decided without their tensors
-    is_given(config, names) -> bool whether a checkpoint of these tensors has it
+    is_given(config, names) -> bool whether a checkpoint of these tensors has it; of a block's experts there may be one alone
     lacking(config, gap) -> Error | None
                                     the warning about one of `reads` that has it not, if that is worth one; `gap`: missing files
     lost(config, gap) -> Error | None

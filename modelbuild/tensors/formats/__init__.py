@@ -17,8 +17,8 @@ WEIGHTS = ("safetensors", "gguf")
 class Format(Protocol):
     """What the file of a format of weights says. All raise Error for a file that is not of it."""
 
-    def table(self, path: str) -> TensorTable:
-        """What the file says before its tensors; digests are empty."""
+    def table(self, path: str, unread: str = "") -> TensorTable:
+        """What the file says before its tensors; digests are empty, or where it is `unread` what `marked` says."""
 
     def survey(self, path: str, executor: Executor | None = None) -> Digested:
         """Read the file whole: its table, the digest of each tensor, and the file's own."""

@@ -140,11 +140,11 @@ def header(metadata: Mapping[str, bytes], tensors: Sequence[tuple[str, str, Shap
     """
     parts = [MAGIC, struct.pack("<IQQ", VERSION, len(tensors), len(metadata))]
     for key, value in metadata.items():
-        parts += (_strings([key]), value)
+        parts += (_U64.pack(len(text := key.encode())), text, value)
     offset = 0
     for name, dtype, shape in tensors:
-        kind = quants.get(dtype).ggml_type
-        parts += (_strings([name]), struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), kind, offset))
+        info = struct.pack(f"<I{len(shape)}QIQ", len(shape), *reversed(shape), quants.get(dtype).ggml_type, offset)
+        parts += (_U64.pack(len(text := name.encode())), text, info)
         offset += padded(byte_count(dtype, shape))
     data = b"".join(parts)
     return data + bytes(-len(data) % ALIGNMENT)
@@ -169,8 +169,8 @@ def header_of(file: BinaryIO, size: int, path: str) -> Header:
     return _read(_Reader(file, size, path))
 
 
-def table(path: str) -> TensorTable:
-    return read_header(path).table
+def table(path: str, unread: str = "") -> TensorTable:
+    return read_header(path).table.marked(unread)
 
 
 def survey(path: str, executor: Executor | None = None) -> file_digest.Digested:

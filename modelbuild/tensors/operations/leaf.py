@@ -15,7 +15,7 @@ VERSION = 1
 
 def leaf(digest: str, dtype: str, shape: Shape, label: str = "") -> Expression:
     """`digest` is that of exactly the tensor's bytes, `label` what errors call them."""
-    return Expression("leaf", (digest,), dtype, shape, label=label)
+    return Expression("leaf", (digest,), dtype, shape, (), label)
 
 
 def unit(x: Expression) -> int:

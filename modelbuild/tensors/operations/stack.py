@@ -23,7 +23,8 @@ def stack(xs: Sequence[Expression]) -> Expression:
 
 
 def unit(x: Expression) -> int:
-    return lcm(*(operand.unit for operand in x.operands))
+    # All are of one dtype, whose block is the unit of those that are leaves.
+    return lcm(*(operand.unit for operand in x.operands if operand.operands))
 
 
 def footprint(x: Expression, first: int, count: int) -> int:

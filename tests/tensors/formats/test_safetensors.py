@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from modelbuild.digest import xxh3
+from modelbuild.errors import Error, render
 from modelbuild.tensors import file_digest
 from modelbuild.tensors.formats import safetensors
 from modelbuild.tensors.tensor import Tensor, TensorTable
@@ -129,3 +131,75 @@ def test_shards_are_full_and_in_order() -> None:
     assert cut(7) == [["t0", "t1"], ["t2"], ["t3"], ["t4", "t5"]]
     assert cut(0) == [list(tensors)] and cut(0, 4) == [["t0", "t1", "t2", "t3"], ["t4", "t5"]]
     assert safetensors.shards(table, 7, 0)[1].head == safetensors.header([("t2", "u8", (3,))])
+
+
+ROWS = {
+    "a": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]},
+    "empty": {"dtype": "F32", "shape": [0, 5], "data_offsets": [12, 12]},
+    "one": {"dtype": "I64", "shape": [], "data_offsets": [12, 20]},
+    "\u00e9 \U0001f600": {"dtype": "F4", "shape": [4], "data_offsets": [20, 22]},
+}
+
+
+def spelled(rows: object, metadata: object = None) -> str:
+    whole = {**({} if metadata is None else {"__metadata__": metadata}), **rows}  # type: ignore[dict-item]
+    return json.dumps(whole, separators=(",", ":"), ensure_ascii=False)
+
+
+def of(**fields: object) -> dict[str, object]:
+    return {**ROWS, "a": {**ROWS["a"], **fields}}
+
+
+COMPACT = {
+    "rows": spelled(ROWS),
+    "padded": spelled(ROWS, {"format": "pt", "\u00e9": ""}) + "   ",
+    "no rows": spelled({}, {}),
+    "twice": spelled(ROWS)[:-1] + "," + spelled(ROWS)[1:],
+    "metadata as a row": spelled({**ROWS, "__metadata__": ROWS["empty"]}),
+    "metadata twice": '{"__metadata__":{"a":"b","a":"c"},' + spelled(ROWS)[1:],
+    "a number in the metadata": spelled(ROWS, {"a": 1}),
+    "braces in the metadata": spelled(ROWS, {"a": "{}"}),
+    "a comma at the end": spelled(ROWS)[:-1] + ",}",
+    "something between": spelled(ROWS).replace('},"one"', '},x"one"'),
+    "no brace at the end": spelled(ROWS)[:-1],
+    "a control character": spelled(ROWS).replace('"one"', '"o\nne"'),
+    "an escape": spelled(ROWS).replace('"one"', '"o\\u006ee"'),
+    "other order": spelled(dict(reversed(ROWS.items()))),
+    "unknown dtype": spelled(of(dtype="BF17")),
+    "shape": spelled(of(shape=[2, 4])),
+    "a large size": spelled(of(shape=[0, 1 << 63], data_offsets=[0, 0])),
+    "true": spelled(of(shape=[2, 3, True])),
+    "a float": spelled(of(shape=[2, 3.0])),
+    "a leading zero": spelled(ROWS).replace("[2,3]", "[2,03]"),
+    "an empty size": spelled(ROWS).replace("[2,3]", "[2,,3]"),
+    "offsets": spelled(of(data_offsets=[1, 13])),
+    "backwards": spelled(of(data_offsets=[12, 0])),
+    "half a byte": spelled(of(dtype="F4", shape=[1], data_offsets=[0, 0])),
+}
+
+
+@pytest.mark.parametrize("case", COMPACT)
+def test_a_header_that_is_read_row_by_row_is_read_as_json(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = COMPACT[case].encode()
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(22 if "shape" in COMPACT[case] else 0))
+
+    def read() -> TensorTable | str:
+        try:
+            return safetensors.table(str(path), " of f")
+        except Error as error:
+            return render(error)
+
+    found = read()
+    monkeypatch.setattr(safetensors, "_rows", lambda *args: None)
+    assert found == read()
+    if case in ("rows", "padded"):
+        assert isinstance(found, TensorTable) and list(found.tensors) == list(ROWS)
+
+
+def test_headers_of_writers_are_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = library_file(tmp_path / "m.safetensors")
+    monkeypatch.setattr(safetensors, "_parse", None)
+    assert len(safetensors.table(str(path)).tensors) == 4
