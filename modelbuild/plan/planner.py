@@ -14,6 +14,7 @@ from modelbuild.ollama import manifest as media
 from modelbuild.plan import readers, templates, unused
 from modelbuild.plan.bases import Bases, Candidates, Names
 from modelbuild.plan.declared import Declared, Refs
+from modelbuild.plan.gguf_files import GgufFile
 from modelbuild.plan.hub import Downloaded, Hub
 from modelbuild.plan.layers import Base, LayerStep
 from modelbuild.plan.placed import cycle, from_place
@@ -23,7 +24,7 @@ from modelbuild.plan.restored import Restored
 from modelbuild.plan.reworked import Reworked
 from modelbuild.plan.sides import Sides
 from modelbuild.plan.templates import Templates
-from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
+from modelbuild.plan.weights import CheckpointFolder, WeightsReader
 from modelbuild.project import lock, outputs
 from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS

@@ -184,17 +184,17 @@ def _weights(name: str, pin: object) -> Error | None:
     return None
 
 
-class Digests(NamedTuple):
+class Pinned(NamedTuple):
     """The digests of a weights file: of all its bytes, and as the engine takes it."""
 
     sha256: str
     xxh3: str
 
 
-def weights(pins: Pins, root: str) -> dict[str, Digests]:
+def weights(pins: Pins, root: str) -> dict[str, Pinned]:
     """The weights files that are pinned, by their paths; `root` is the project's folder."""
     found = {name: pin.split() for name, pin in pins.items() if is_weights(name)}
-    return {os.path.join(root, name[len(_HERE) :]): Digests(*digests) for name, digests in found.items()}
+    return {os.path.join(root, name[len(_HERE) :]): Pinned(*digests) for name, digests in found.items()}
 
 
 def weights_name(path: str, root: str) -> str | None:
