@@ -123,7 +123,7 @@ class Adapters:
             path = self._in_folder(adapter, self._weights.snapshot(adapter, path))
         if self._is_gguf(adapter, path):
             self._weights.beside("adapter", adapter, path)
-            return AdapterFiles("", ((adapter_files.GGUF, Source(path, "gguf")),), True)
+            return AdapterFiles("", ((adapter_files.GGUF, self._weights.source(path, "gguf")),), True)
         folder, name = os.path.split(path)
         if not name.endswith(".safetensors"):
             raise self._other(adapter, folder, name)
@@ -153,8 +153,10 @@ class Adapters:
             raise in_named(error, adapter, folder, folder=True) from error
 
     def _is_gguf(self, adapter: Adapter, path: str) -> bool:
+        if self._weights.source(path, "gguf").known:
+            return True
         if self._observed.kind(path) is None:
-            return path.endswith(".gguf")
+            return False
         try:
             self._observed.stat(path)
             return first_bytes(path, 4) == b"GGUF" or path.endswith(".gguf")

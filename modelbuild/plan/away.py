@@ -7,13 +7,16 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from modelbuild import lfs
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.observed import Kind, Listing, Observed
 from modelbuild.project.lock import Pinned
+
+if TYPE_CHECKING:
+    from modelbuild.checkpoint.ggufs import Contents
 
 T = TypeVar("T")
 
@@ -89,7 +92,17 @@ class Away:
     def source(self, path: str, form: str) -> Source:
         """A weights file as a source: with its digest if it is not there, or only a pointer to it."""
         pinned = self._absent(path)
-        return Source(path, form, pinned.xxh3 if pinned is not None else "")
+        is_known = pinned is not None and (pinned.head is not None) == (form == "gguf")
+        return Source(path, form, pinned.xxh3 if pinned is not None and is_known else "")
+
+    def head(self, path: str) -> Contents | None:
+        """What the head of a GGUF file says that is not there."""
+        pinned = self._absent(path)
+        if pinned is None or pinned.head is None:
+            return None
+        from modelbuild.checkpoint.ggufs import Contents
+
+        return Contents.recalled(pinned.head, os.path.basename(path))
 
     def _absent(self, path: str) -> Pinned | None:
         """What the lock says of a file that is not there."""

@@ -42,13 +42,16 @@ class GgufFiles:
 
     def contents(self, named: Named, path: str) -> Contents:
         """What a GGUF file holds, from its head."""
-        from modelbuild.checkpoint import ggufs
-
         if path in self._contents:
             return self._contents[path]
+        from modelbuild.checkpoint import ggufs
+
         try:
-            self._observed.stat(path)
-            found = self._contents[path] = ggufs.classify(path)
+            found = self._away.head(path)
+            if found is None:
+                self._observed.stat(path)
+                found = ggufs.classify(path)
+            self._contents[path] = found
             return found
         except Error as error:
             raise in_named(error.replace(path=None), named, path) from error

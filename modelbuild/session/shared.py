@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
 from modelbuild.engine.build import Event
 from modelbuild.engine.graph import Graph, Source, Step
+from modelbuild.ollama.library import is_blob
 from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -108,10 +109,8 @@ def is_shared(step: Step, *, foreign: bool) -> bool:
 def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
     """Note in the lock the digests of the weights that a build has read: a machine without them finds what was made of them.
 
-    Nothing is noted with --locked, nor where the lock cannot be written. Raises no Error.
+    Nothing is noted with --locked, nor where the lock cannot be written, or would be too long. Raises no Error.
     """
-    from contextlib import suppress
-
     from modelbuild.errors import Error, Errors
     from modelbuild.project import lock
     from modelbuild.session import pins
@@ -119,17 +118,33 @@ def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
     if session.settings.locked or session.remote_cache.mode not in ("both", "write"):
         return
     with suppress(Error, Errors):
-        new: dict[str, str | None] = {}
+        new: dict[str, str] = {}
         for source in graph.sources():
             name = lock.weights_name(source.path, session.root)
-            if source.form != "safetensors" or source.known or name is None:
-                continue
-            digest = session.sources.digest(source)
-            if (sha256 := shared.contents.sha256(source, digest)) is not None:
-                new[name] = f"{sha256} {digest}"
+            if source.is_weights and not source.known and name is not None and not is_blob(source.path):
+                with suppress(Error, OSError):
+                    if (pin := _pin(session, shared, source)) is not None:
+                        new[name] = pin
         before = pins.read(session)
-        if any(before.get(name) != pin for name, pin in new.items()):
+        is_new = any(before.get(name) != pin for name, pin in new.items())
+        if is_new and len(lock.encode({**before, **new})) <= lock.LIMIT:
             pins.write(session, new, over=True)
+
+
+def _pin(session: Session, shared: Shared, source: Source) -> str | None:
+    """The pin of a weights file; None for one that is no longer what the build has read. Raises Error and OSError."""
+    from modelbuild.project import lock
+
+    digest = session.sources.digest(source)
+    sha256 = shared.contents.sha256(source, digest)
+    if sha256 is None or source.form != "gguf":
+        return f"{sha256} {digest}" if sha256 is not None else None
+    from modelbuild.checkpoint import ggufs
+
+    head = ggufs.classify(source.path).spelled()
+    # The head is that of this content.
+    session.sources.holds(source, digest)
+    return lock.with_head(f"{sha256} {digest}", head)
 
 
 def _running(source: Source) -> Running:
