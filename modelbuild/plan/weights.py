@@ -156,11 +156,15 @@ class WeightsReader:
     def _folder(self, line: From, path: str) -> Weights:
         folder = self.snapshot(line, path)
         names = self._names(line, folder)
-        ggufs = sorted(os.path.join(folder, name) for name in names if name.endswith(".gguf"))
+        ggufs = [name for name in names if name.endswith(".gguf")]
         if ggufs and not any(name.endswith(".safetensors") for name in names):
-            return self.ggufs.read([(line, path) for path in ggufs])
+            return self._away.told(folder, ggufs, lambda names: self._in_folder(line, folder, names))
         # What else a folder may hold is known, and said, where its weights are looked for.
         return self._checkpoint(line, folder, names)
+
+    def _in_folder(self, line: From, folder: str, names: Sequence[str]) -> tuple[GgufFile, ...]:
+        paths = (os.path.join(folder, name) for name in names if name.endswith(".gguf"))
+        return self.ggufs.read([(line, path) for path in sorted(paths)])
 
     def checkpoint(self, line: From, folder: str, name: str) -> CheckpointFolder:
         """The checkpoint of a folder that goes by another name than its own."""

@@ -199,13 +199,16 @@ def _weights(name: str, pin: object) -> Error | None:
 def _head(name: str, head: Mapping[str, object]) -> Error | None:
     said = {key: value for key, value in head.items() if key != "digests"}
     for key in [*said, *[*HEAD_KEYS][:3]]:
-        if key not in HEAD_KEYS or not isinstance(said.get(key), HEAD_KEYS[key]):
-            return Error(
-                f"expected what the head of '{shown(name)}' says, got '{shown(key)}' as no such thing", hint=_REMADE
-            )
+        if key not in HEAD_KEYS:
+            return Error(f"unknown key '{shown(key)}' of '{shown(name)}'", hint=did_you_mean(key, HEAD_KEYS) or _REMADE)
+        if key not in said or not isinstance(said[key], HEAD_KEYS[key]):
+            return Error(f"'{key}' of '{shown(name)}' is missing, or not {_KINDS[HEAD_KEYS[key]]}", hint=_REMADE)
     if said["role"] not in ROLES:
         return Error(f"'role' of '{shown(name)}' is none of {listed(ROLES)}", hint=_REMADE)
     return None
+
+
+_KINDS = {str: "a text", bool: "true or false"}
 
 
 def _pin(pin: str | Mapping[str, Any]) -> str:
