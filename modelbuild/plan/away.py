@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +13,7 @@ from modelbuild import lfs
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.observed import Kind, Listing, Observed
+from modelbuild.project import lock
 from modelbuild.project.lock import Pinned
 
 if TYPE_CHECKING:
@@ -92,17 +93,28 @@ class Away:
     def source(self, path: str, form: str) -> Source:
         """A weights file as a source: with its digest if it is not there, or only a pointer to it."""
         pinned = self._absent(path)
-        is_known = pinned is not None and (pinned.head is not None) == (form == "gguf")
-        return Source(path, form, pinned.xxh3 if pinned is not None and is_known else "")
+        if pinned is None or _is_gguf(pinned) != (form == "gguf"):
+            return Source(path, form)
+        return Source(path, form, pinned.xxh3)
 
     def head(self, path: str) -> Contents | None:
         """What the head of a GGUF file says that is not there."""
         pinned = self._absent(path)
-        if pinned is None or pinned.head is None:
+        if pinned is None or pinned.head is None or not _is_gguf(pinned):
             return None
         from modelbuild.checkpoint.ggufs import Contents
 
         return Contents.recalled(pinned.head, os.path.basename(path))
+
+    def parts(self, paths: Iterable[str]) -> set[str] | None:
+        """The parts that a checkpoint gives beside its text model, of which these files are not there; None where the lock does not say."""
+        found: set[str] = set()
+        for path in paths:
+            head = self._pinned[path].head
+            if head is None or lock.PARTS not in head:
+                return None
+            found.update(str(head[lock.PARTS]).split())
+        return found
 
     def _absent(self, path: str) -> Pinned | None:
         """What the lock says of a file that is not there."""
@@ -113,6 +125,10 @@ class Away:
     def _pointed(self, path: str) -> str | None:
         self._observed.stat(path)
         return lfs.pointed(path)
+
+
+def _is_gguf(pinned: Pinned) -> bool:
+    return pinned.head is not None and lock.PARTS not in pinned.head
 
 
 def _save(name: str) -> str | None:

@@ -262,7 +262,7 @@ class Planner:
         if "llama.cpp" in variant.converters or folder.fault is not None:
             found = self._foreign.converted(variant, folder)
         if found is None:
-            folder = self._weights.read_as(folder, variant.string("architecture"))
+            folder = self._weights.read_as(folder, variant.string("architecture"), variant.place("architecture"))
             values = self._native(variant, folder)
             used.update(values.keys() & {"mtp"})
             recipe, foreign = self._declared.step(variant, convert, values, folder.files), None

@@ -16,6 +16,7 @@ from modelbuild.plan import given, readers
 from modelbuild.plan.away import Away
 from modelbuild.plan.gguf_files import GgufFile, GgufFiles
 from modelbuild.plan.placed import Named, in_named, unreadable
+from modelbuild.project.locate import Place
 from modelbuild.project.lock import Pinned
 from modelbuild.project.variant import Adapter, File, From
 from modelbuild.tuples import NamedTuple
@@ -234,7 +235,7 @@ class WeightsReader:
         name, chat = os.path.basename(os.path.abspath(folder)), self.chat(folder, names)
         talks = chat is not None or self._talks(folder, name, names)
         config = self._config(folder, names) if fault is None else None
-        parts = given.parts(self._observed, folder, config, tables) if config is not None else {}
+        parts = self._parts(folder, config, tables, line.place, own=True) if config is not None else {}
         kinds = self._kinds(folder, name, names)
         return CheckpointFolder(folder, name, files, plugin, chat, talks, kinds, parts, fault)
 
@@ -244,7 +245,27 @@ class WeightsReader:
         config = self._config(folder, names)
         return () if config is None or MODULES in names else chat.kinds(config, name)
 
-    def read_as(self, folder: CheckpointFolder, class_name: str | None) -> CheckpointFolder:
+    def _parts(
+        self, folder: str, config: Mapping[str, Any], tables: Sequence[given.Deciding], place: Place, *, own: bool
+    ) -> Mapping[str, tuple[given.Deciding, ...]]:
+        """The parts that a checkpoint gives; `own`: as the class that config.json names. Raises Error."""
+        from modelbuild.checkpoint import parts, shards
+
+        away = [source.path for _, source in tables if source.known]
+        if not away or self._observed.kind(os.path.join(folder, shards.INDEX)) == "file":
+            return given.parts(self._observed, folder, config, tables)
+        if not (possible := parts.possible(config)):
+            return {}
+        told = self._away.parts(away) if own else None
+        if told is None:
+            raise place.error(
+                "the weights are not here, and the lock does not say whether they have a projector or a draft",
+                facts=[("file", away[0])],
+                hint="get the file, or build once with it where the same remote cache is used, and commit the lock",
+            )
+        return given.of_kinds(folder, [part for part in possible if part in told], tables)
+
+    def read_as(self, folder: CheckpointFolder, class_name: str | None, place: Place) -> CheckpointFolder:
         """A checkpoint with the parts that it has as one of another class; as it is where none is named."""
         from modelbuild.checkpoint.config import as_class
 
@@ -252,7 +273,7 @@ class WeightsReader:
         if not class_name or config is None or folder.fault is not None:
             return folder
         tables = [each for each in folder.files if each[1].is_weights]
-        found = given.parts(self._observed, folder.path, as_class(config, class_name), tables)
+        found = self._parts(folder.path, as_class(config, class_name), tables, place, own=False)
         return folder._replace(parts=found, architecture=class_name)
 
     def _within(self, line: From, folder: str) -> str | None:

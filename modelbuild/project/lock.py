@@ -34,12 +34,14 @@ Pins = Mapping[str, str]
 the project -> its digests (`./base/model.safetensors` -> `sha256:… xxh3:…`) and of a GGUF file what its head says, as JSON behind them"""
 
 Head = Mapping[str, str | bool]
-"""What the head of a GGUF file says, as far as planning needs it."""
+"""What planning needs of the head of a weights file: of a GGUF file what it is, of a checkpoint's the parts that it gives."""
 
 HEAD_KEYS = {
     "role": str, "architecture": str, "unquantized": bool, "talks": bool, "embeds": bool, "chat": str, "bos": str, "eos": str,
 }  # fmt: skip
 """What may be said in it; the first three always are."""
+PARTS = "parts"
+"""Says all that is said of a checkpoint's file: kinds of parts, if any, with spaces between them."""
 ROLES = ("model", "projector", "adapter")
 
 _HERE = "./"
@@ -198,6 +200,10 @@ def _weights(name: str, pin: object) -> Error | None:
 
 def _head(name: str, head: Mapping[str, object]) -> Error | None:
     said = {key: value for key, value in head.items() if key != "digests"}
+    if [*said] == [PARTS]:
+        return (
+            None if isinstance(said[PARTS], str) else Error(f"'{PARTS}' of '{shown(name)}' is not a text", hint=_REMADE)
+        )
     for key in [*said, *[*HEAD_KEYS][:3]]:
         if key not in HEAD_KEYS:
             return Error(f"unknown key '{shown(key)}' of '{shown(name)}'", hint=did_you_mean(key, HEAD_KEYS) or _REMADE)
@@ -219,14 +225,18 @@ def _pin(pin: str | Mapping[str, Any]) -> str:
 
 
 def with_head(digests: str, head: Head) -> str:
-    """The pin of a GGUF file."""
+    """The pin of a weights file with what its head says."""
     return f"{digests} {canonical(head).decode()}"
 
 
 def _table(pin: str) -> str | dict[str, Any]:
     """A pin of weights as TOML has it."""
     digests, head = _taken_apart(pin)
-    return digests if head is None else {"digests": digests, **{key: head[key] for key in HEAD_KEYS if key in head}}
+    return (
+        digests
+        if head is None
+        else {"digests": digests, **{key: head[key] for key in (*HEAD_KEYS, PARTS) if key in head}}
+    )
 
 
 def _taken_apart(pin: str) -> tuple[str, Head | None]:
@@ -235,7 +245,7 @@ def _taken_apart(pin: str) -> tuple[str, Head | None]:
 
 
 class Pinned(NamedTuple):
-    """The digests of a weights file: of all its bytes, and as the engine takes it; and the head of a GGUF file."""
+    """The digests of a weights file: of all its bytes, and as the engine takes it; and what its head says."""
 
     sha256: str
     xxh3: str

@@ -137,11 +137,18 @@ def _pin(session: Session, shared: Shared, source: Source) -> str | None:
 
     digest = session.sources.digest(source)
     sha256 = shared.contents.sha256(source, digest)
-    if sha256 is None or source.form != "gguf":
-        return f"{sha256} {digest}" if sha256 is not None else None
-    from modelbuild.checkpoint import ggufs
+    if sha256 is None:
+        return None
+    if source.form == "gguf":
+        from modelbuild.checkpoint import ggufs
 
-    head = ggufs.classify(source.path).spelled()
+        head: lock.Head | None = ggufs.classify(source.path).spelled()
+    else:
+        from modelbuild.plan import given
+
+        head = given.for_lock(source.path)
+    if head is None:
+        return f"{sha256} {digest}"
     # The head is that of this content.
     session.sources.holds(source, digest)
     return lock.with_head(f"{sha256} {digest}", head)

@@ -14,6 +14,7 @@ from tests import adapters, zoo
 from tests.attacks.test_adapter_lies import gguf_file as adapter_file
 from tests.e2e.in_process import InProcess
 from tests.e2e.project import old
+from tests.e2e.test_projectors import SEEING
 from tests.e2e.test_remote_cache import Machine, pointer
 from tests.plan.test_plan import gguf_file
 
@@ -221,3 +222,32 @@ def test_the_same_content_elsewhere_does(tmp_path: Path, chat: bytes) -> None:
     assert second.computed > 0
     for name in ("folder:latest", "small:latest"):
         assert second.manifest(name) == first.manifest(name)
+
+
+SEER = """\
+[cache]
+remote = "file://{share}"
+[model.seer]
+from = "./base"
+quantize = "q8_0"
+template = "{{{{ .Prompt }}}}"
+"""
+
+
+def test_the_lock_says_whether_a_checkpoint_has_a_projector(tmp_path: Path) -> None:
+    """Without an index, only the tensors tell."""
+    first, second = Clone(tmp_path / "first", SEER), Clone(tmp_path / "second", SEER)
+    for each in (first, second):
+        zoo.write(each.folder / "base", SEEING)
+    first.build()
+    assert 'parts = "projector"' in (first.folder / "ModelBuild.lock").read_text()
+    second.without(first)
+    second.build()
+    assert second.computed == 0
+    assert second.tree() == first.tree()
+    # A lock that was written before does not tell.
+    lock = (second.folder / "ModelBuild.lock").read_text()
+    digests = lock.partition('digests = "')[2].partition('"')[0]
+    second.write("ModelBuild.lock", f'version = 1\n[weights]\n"base/model.safetensors" = "{digests}"\n')
+    second.build(code=2)
+    assert "the lock does not say whether they have a projector or a draft" in second.errors

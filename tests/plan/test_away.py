@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.checkpoint.chat import Chat
+from modelbuild.checkpoint.ggufs import Contents
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
@@ -80,3 +82,27 @@ def test_what_is_here_is_asked_first(tmp_path: Path) -> None:
     assert found.told(str(tmp_path), ["a"], tell) == "told" and asked == [["a"], ["a", "b"]]
     with pytest.raises(Error, match="not enough"):
         found.told(str(tmp_path / "other"), ["a"], tell)
+
+
+HEAD = {"role": "projector", "architecture": "clip", "unquantized": True, "chat": "{{ a }}", "bos": "<s>"}
+
+
+def test_the_lock_says_what_a_head_says(tmp_path: Path) -> None:
+    pinned = {str(tmp_path / "x.gguf"): PINNED._replace(head=HEAD), str(tmp_path / "y.gguf"): PINNED}
+    found = Away(Observed(), pinned)
+    x, y = map(str, (tmp_path / "x.gguf", tmp_path / "y.gguf"))
+    chat = Chat("{{ a }}", "x.gguf", "<s>")
+    assert found.head(x) == Contents("projector", True, "clip", chat, talks=False) and found.head(y) is None
+    assert found.source(x, "gguf").known and not found.source(x, "safetensors").known
+    assert not found.source(y, "gguf").known
+    write(tmp_path, {"x.gguf": "GGUF"})
+    assert found.head(x) is None
+
+
+@pytest.mark.parametrize(("said", "parts"), [("", set()), ("draft projector", {"draft", "projector"}), (None, None)])
+def test_the_lock_says_which_parts_a_checkpoint_gives(tmp_path: Path, said: str | None, parts: set[str] | None) -> None:
+    path = str(tmp_path / "model.safetensors")
+    pinned = PINNED if said is None else PINNED._replace(head={"parts": said})
+    found = Away(Observed(), {path: pinned})
+    assert found.parts([path]) == parts
+    assert found.source(path, "safetensors").known and found.head(path) is None

@@ -46,11 +46,13 @@ HEAD = {
 
 def test_weights_are_read_back_with_what_their_heads_say() -> None:
     pins = {"./x.gguf": lock.with_head(DIGESTS, HEAD), "./a/model.safetensors": DIGESTS}
+    pins["./b/model.safetensors"] = lock.with_head(DIGESTS, {"parts": "draft projector"})
     text = lock.encode({**pins, "a:latest": A})
     assert lock.parse(text, "x.lock") == {**pins, "a:latest": A}
     assert lock.weights(lock.parse(text, "x.lock"), "/p") == {
         "/p/x.gguf": lock.Pinned(A, f"xxh3:{'d' * 32}", HEAD),
         "/p/a/model.safetensors": lock.Pinned(A, f"xxh3:{'d' * 32}"),
+        "/p/b/model.safetensors": lock.Pinned(A, f"xxh3:{'d' * 32}", {"parts": "draft projector"}),
     }
     assert {*lock.HEAD_KEYS} == {*Contents("model", True, "", Chat("", "", "", ""), True, True).spelled()}
 
