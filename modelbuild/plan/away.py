@@ -93,14 +93,14 @@ class Away:
     def source(self, path: str, form: str) -> Source:
         """A weights file as a source: with its digest if it is not there, or only a pointer to it."""
         pinned = self._absent(path)
-        if pinned is None or _is_gguf(pinned) != (form == "gguf"):
+        if pinned is None or form != _form(path, pinned):
             return Source(path, form)
         return Source(path, form, pinned.xxh3)
 
     def head(self, path: str) -> Contents | None:
         """What the head of a GGUF file says that is not there."""
         pinned = self._absent(path)
-        if pinned is None or pinned.head is None or not _is_gguf(pinned):
+        if pinned is None or pinned.head is None or _form(path, pinned) != "gguf":
             return None
         from modelbuild.checkpoint.ggufs import Contents
 
@@ -127,8 +127,11 @@ class Away:
         return lfs.pointed(path)
 
 
-def _is_gguf(pinned: Pinned) -> bool:
-    return pinned.head is not None and lock.PARTS not in pinned.head
+def _form(path: str, pinned: Pinned) -> str:
+    """How the file was hashed that the lock pins: a GGUF file has a head there, and an importance matrix is hashed as it is."""
+    if pinned.head is not None and lock.PARTS not in pinned.head:
+        return "gguf"
+    return "safetensors" if path.endswith(".safetensors") else "bytes"
 
 
 def _save(name: str) -> str | None:

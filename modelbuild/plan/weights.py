@@ -123,9 +123,9 @@ class WeightsReader:
 
     def file(self, file: File) -> Source:
         """A small file of the user's. Raises Error where there is none."""
-        if self._observed.kind(file.path) != "file":
+        if self.kind(file.path) != "file":
             raise self.missing(file, file.path)
-        return Source(file.path, "bytes")
+        return self.source(file.path, "bytes")
 
     def missing(self, named: Named, path: str, instruction: str | None = None) -> Error:
         """The error for a path that leads to nothing, or to a folder where a file is named, in an `instruction` of a Modelfile."""

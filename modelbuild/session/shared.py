@@ -119,9 +119,9 @@ def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
         return
     with suppress(Error, Errors):
         new: dict[str, str] = {}
-        for source in graph.sources():
+        for source in _weights(graph):
             name = lock.weights_name(source.path, session.root)
-            if source.is_weights and not source.known and name is not None and not is_blob(source.path):
+            if not source.known and name is not None and not is_blob(source.path):
                 with suppress(Error, OSError):
                     if (pin := _pin(session, shared, source)) is not None:
                         new[name] = pin
@@ -129,6 +129,12 @@ def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
         is_new = any(before.get(name) != pin for name, pin in new.items())
         if is_new and len(lock.encode({**before, **new})) <= lock.LIMIT:
             pins.write(session, new, over=True)
+
+
+def _weights(graph: Graph) -> dict[Source, None]:
+    """The weights that a graph is made from, and importance matrices."""
+    inputs = (each for step in graph.steps.values() for each in step.inputs)
+    return {ref: None for role, ref in inputs if isinstance(ref, Source) and (ref.is_weights or role == "imatrix")}
 
 
 def _pin(session: Session, shared: Shared, source: Source) -> str | None:
@@ -139,11 +145,12 @@ def _pin(session: Session, shared: Shared, source: Source) -> str | None:
     sha256 = shared.contents.sha256(source, digest)
     if sha256 is None:
         return None
+    head: lock.Head | None = None
     if source.form == "gguf":
         from modelbuild.checkpoint import ggufs
 
-        head: lock.Head | None = ggufs.classify(source.path).spelled()
-    else:
+        head = ggufs.classify(source.path).spelled()
+    elif source.is_weights:
         from modelbuild.plan import given
 
         head = given.for_lock(source.path)

@@ -15,9 +15,11 @@ from tests.attacks.test_adapter_lies import gguf_file as adapter_file
 from tests.e2e.in_process import InProcess
 from tests.e2e.project import old
 from tests.e2e.test_projectors import SEEING
+from tests.e2e.test_quantize_options import importance
 from tests.e2e.test_remote_cache import Machine, pointer
 from tests.plan.test_plan import gguf_file
 
+PROJECTIONS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 CASE = zoo.cases("llama")["bf16"]
 LARGE = (".safetensors", ".gguf")
 
@@ -251,3 +253,17 @@ def test_the_lock_says_whether_a_checkpoint_has_a_projector(tmp_path: Path) -> N
     second.write("ModelBuild.lock", f'version = 1\n[weights]\n"base/model.safetensors" = "{digests}"\n')
     second.build(code=2)
     assert "the lock does not say whether they have a projector or a draft" in second.errors
+
+
+@pytest.mark.parametrize("left", ["nothing", "pointer"])
+def test_an_importance_matrix_need_not_be_there(tmp_path: Path, left: str) -> None:
+    toml = '[cache]\nremote = "file://{share}"\n[model.a]\nfrom = "./weights"\nquantize = "q4_K_M"\nimatrix = "./im.gguf"\n'
+    first, second = Clone(tmp_path / "first", toml), Clone(tmp_path / "second", toml)
+    for each in (first, second):
+        each.checkpoint()
+        importance(each.folder / "im.gguf", [f"blk.{n}.{x}.weight" for n in (0, 1) for x in PROJECTIONS])
+    first.build()
+    second.without(first, left)
+    second.build()
+    assert second.computed == 0
+    assert second.tree() == first.tree()
