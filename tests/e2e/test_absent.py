@@ -114,7 +114,7 @@ from = "./ggufs/chat.gguf"
 quantize = "q8_0"
 [model.split]
 from = "./split/chat-00001-of-00003.gguf"
-quantize = "q8_0"
+quantize = "q4_0"
 [model.folder]
 from = "./seer"
 [model.many]
@@ -172,10 +172,10 @@ def test_gguf_files_need_not_be_there(tmp_path: Path, chat: bytes, left: str) ->
     assert second.tree() == first.tree()
     assert second.build("--remote-cache", "off") == {}
     assert (second.folder / "ModelBuild.lock").read_bytes() == (first.folder / "ModelBuild.lock").read_bytes()
-    for words in (["status"], ["show", "many"], ["show", "split"], ["explain"], ["verify"]):
+    for words in (["status"], ["show", "many"], ["show", "split"], ["explain"], ["verify", "--rebuild", "99"]):
         second.run(*words)
     # What nobody has built names what is missing.
-    second.write("ModelBuild.toml", '[model.new]\nfrom = "./ggufs/chat.gguf"\nquantize = "q4_0"\n')
+    second.write("ModelBuild.toml", '[model.new]\nfrom = "./ggufs/chat.gguf"\nquantize = "q5_0"\n')
     second.build("new", code=1)
     assert "ggufs/chat.gguf" in second.errors
     assert ("git lfs pull" in second.errors) == (left == "pointer")
