@@ -28,7 +28,7 @@ ELSEWHERE = {
     "session.cluster.dask_worker": "e2e/test_cluster.py",
     **dict.fromkeys(("session.missing", "session.nearest"), "session/test_session.py"),
     "project.mistakes": "project/test_schema.py",
-    **dict.fromkeys(("plan.away", "session.shared", "session.exchanging"), "e2e/test_remote_cache.py"),
+    **dict.fromkeys(("session.shared", "session.exchanging"), "e2e/test_remote_cache.py"),
     "project.remote_cache": "project/test_caching.py",
     **dict.fromkeys(("sharing.line", "sharing.uploads"), "sharing/test_cache.py"),
     "sharing.parts": "sharing/test_gathering.py",

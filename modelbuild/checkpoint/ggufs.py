@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 from modelbuild.checkpoint.chat import Chat, embeds, gguf_talks, of_gguf
 from modelbuild.errors import Error
@@ -30,6 +30,26 @@ class Contents(NamedTuple):
     chat: Chat | None
     talks: bool
     embeds: bool = False
+
+    def spelled(self) -> dict[str, str | bool]:
+        """All of it as words that may be kept elsewhere, but the file's name."""
+        said: dict[str, str | bool | None] = {
+            **self._asdict(),
+            "chat": None,
+            "talks": self.talks or None,
+            "embeds": self.embeds or None,
+        }
+        if self.chat is not None:
+            said |= {"chat": self.chat.template, "bos": self.chat.bos, "eos": self.chat.eos}
+        return {key: value for key, value in said.items() if value is not None}
+
+    @staticmethod
+    def recalled(spelled: Mapping[str, Any], file: str) -> Contents:
+        """What was spelled of a file of this name."""
+        get = spelled.get
+        chat = Chat(spelled["chat"], file, get("bos"), get("eos")) if "chat" in spelled else None
+        told = spelled["role"], spelled["unquantized"], spelled["architecture"]
+        return Contents(*told, chat, get("talks", False), get("embeds", False))
 
 
 def classify(path: str) -> Contents:

@@ -202,8 +202,9 @@ class Sources:
     def _know(self, source: Source, digest: str) -> str:
         with self._mutex:
             self._known[source] = digest
-            if digest != ABSENT:
-                self._by_digest.setdefault(digest, source)
+            if digest != ABSENT and self._by_digest.setdefault(digest, source).known:
+                # One that is there comes before one that need not be.
+                self._by_digest[digest] = source
         return digest
 
     def believe(self, source: Source, digest: str) -> None:

@@ -116,14 +116,14 @@ class Adapters:
     def read(self, adapter: Adapter) -> AdapterFiles:
         """What the path of an adapter means. Raises Error."""
         path = adapter.path
-        kind = self._observed.kind(path)
+        kind = self._weights.kind(path)
         if kind is None:
             raise self._weights.missing(adapter, path, "ADAPTER" if adapter.place.command else None)
         if kind == "folder":
             path = self._in_folder(adapter, self._weights.snapshot(adapter, path))
         if self._is_gguf(adapter, path):
             self._weights.beside("adapter", adapter, path)
-            return AdapterFiles("", ((adapter_files.GGUF, Source(path, "gguf")),), True)
+            return AdapterFiles("", ((adapter_files.GGUF, self._weights.source(path, "gguf")),), True)
         folder, name = os.path.split(path)
         if not name.endswith(".safetensors"):
             raise self._other(adapter, folder, name)
@@ -138,17 +138,25 @@ class Adapters:
         )
         # A model's folder may hold the adapter as well: its tokenizer is the model's then.
         tokens = beside if "config.json" not in here else ()
-        return AdapterFiles(os.path.basename(folder), ((name, Source(path, "safetensors")), *small), False, tokens)
+        return AdapterFiles(
+            os.path.basename(folder), ((name, self._weights.source(path, "safetensors")), *small), False, tokens
+        )
 
     def _in_folder(self, adapter: Adapter, folder: str) -> str:
         entries = self._weights.entries(adapter, folder)
         names, folders = ([name for name, kind, _ in entries if kind == wanted] for wanted in ("file", "folder"))
+        shown = adapter.text.rstrip("/") or "/"
         try:
-            return os.path.join(folder, adapter_files.weights(names, folders, adapter.text.rstrip("/") or "/"))
+            found = self._weights.told(folder, names, lambda names: adapter_files.weights(names, folders, shown))
+            return os.path.join(folder, found)
         except Error as error:
             raise in_named(error, adapter, folder, folder=True) from error
 
     def _is_gguf(self, adapter: Adapter, path: str) -> bool:
+        if self._weights.source(path, "gguf").known:
+            return True
+        if self._observed.kind(path) is None:
+            return False
         try:
             self._observed.stat(path)
             return first_bytes(path, 4) == b"GGUF" or path.endswith(".gguf")

@@ -3,32 +3,138 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeVar
 
 from modelbuild import lfs
 from modelbuild.engine.graph import Source
-from modelbuild.observed import Observed
-from modelbuild.project.lock import Digests
+from modelbuild.errors import Error
+from modelbuild.observed import Kind, Listing, Observed
+from modelbuild.project import lock
+from modelbuild.project.lock import Pinned
+
+if TYPE_CHECKING:
+    from modelbuild.checkpoint.ggufs import Contents
+
+T = TypeVar("T")
+
+_COUNTED = re.compile(r"(.*)-\d{5,9}(-of-\d{5,9}\.\w+)")
 
 
 class Away:
-    """The safetensors files that the lock pins, by their paths; each may be there or not."""
+    """Looks at files and folders as if the weights files that the lock pins were there; `pinned` has them by their paths."""
 
-    def __init__(self, observed: Observed, pinned: Mapping[str, Digests]) -> None:
+    def __init__(self, observed: Observed, pinned: Mapping[str, Pinned]) -> None:
         self._observed = observed
         self._pinned = pinned
 
-    def names(self, folder: str) -> set[str]:
-        """The names of those that belong into a folder."""
-        found = (os.path.split(path) for path in self._pinned)
-        return {name for above, name in found if above == folder and name.endswith(".safetensors")}
+    @cached_property
+    def _folders(self) -> Mapping[str, list[str]]:
+        """The names of the pinned files of each folder, and none for the folders around these."""
+        found: dict[str, list[str]] = {}
+        for folder, name in map(os.path.split, self._pinned):
+            found.setdefault(folder, []).append(name)
+            while (above := os.path.dirname(folder)) not in found:
+                found[above], folder = [], above
+        return found
 
-    def source(self, path: str) -> Source:
-        """A safetensors file as a source: with its digest if it is not there, or only a pointer to it."""
+    def _absent_names(self, folder: str, here: Collection[str]) -> list[str]:
+        return [name for name in self._folders.get(folder, ()) if name not in here]
+
+    def kind(self, path: str) -> Kind | None:
+        """What stands at a path, or would."""
+        found = self._observed.kind(path)
+        if found is None and path in self._pinned:
+            return "file"
+        return found or ("folder" if path in self._folders else None)
+
+    def entries(self, folder: str) -> Listing:
+        """What a folder holds; nothing where only pinned files would be in it. Raises OSError."""
+        try:
+            return self._observed.entries(folder)
+        except FileNotFoundError:
+            if self.kind(folder) == "folder":
+                return ()
+            raise
+
+    def names(self, folder: str, here: Collection[str]) -> list[str]:
+        """The files of a folder with those that are not there, given the names of those that are.
+
+        Weights that are there may have replaced those that the lock pins: they count alone, but for other parts of the same save.
+        """
+        if not (absent := self._absent_names(folder, here)):
+            return sorted(here)
+        from modelbuild.checkpoint.shards import INDEX
+
+        tables = {name for name in here if name.endswith(".safetensors")}
+        wanted = [name for name in absent if name.endswith(".safetensors")]
+        if INDEX not in here and tables:
+            saves = {save for name in tables if (save := _save(name))}
+            wanted = [name for name in wanted if _save(name) in saves]
+        elif not tables and "config.json" not in here:
+            wanted = []
+        if not (tables or wanted) and not any(name.endswith(".gguf") for name in here):
+            wanted = [name for name in absent if name.endswith(".gguf")]
+        return sorted({*here, *wanted})
+
+    def told(self, folder: str, here: Sequence[str], tell: Callable[[Sequence[str]], T]) -> T:
+        """What the names of a folder's files tell: of those that are there, or if that is an Error, with those that are not."""
+        try:
+            return tell(here)
+        except Error:
+            if absent := self._absent_names(folder, here):
+                with suppress(Error):
+                    return tell(sorted([*here, *absent]))
+            raise
+
+    def source(self, path: str, form: str) -> Source:
+        """A weights file as a source: with its digest if it is not there, or only a pointer to it."""
+        pinned = self._absent(path)
+        if pinned is None or form != _form(path, pinned):
+            return Source(path, form)
+        return Source(path, form, pinned.xxh3)
+
+    def head(self, path: str) -> Contents | None:
+        """What the head of a GGUF file says that is not there."""
+        pinned = self._absent(path)
+        if pinned is None or pinned.head is None or _form(path, pinned) != "gguf":
+            return None
+        from modelbuild.checkpoint.ggufs import Contents
+
+        return Contents.recalled(pinned.head, os.path.basename(path))
+
+    def parts(self, paths: Iterable[str]) -> set[str] | None:
+        """The parts that a checkpoint gives beside its text model, of which these files are not there; None where the lock does not say."""
+        found: set[str] = set()
+        for path in paths:
+            head = self._pinned[path].head
+            if head is None or lock.PARTS not in head:
+                return None
+            found.update(str(head[lock.PARTS]).split())
+        return found
+
+    def _absent(self, path: str) -> Pinned | None:
+        """What the lock says of a file that is not there."""
         pinned = self._pinned.get(path)
         is_away = pinned is not None and (self._observed.kind(path) is None or self._pointed(path) == pinned.sha256)
-        return Source(path, "safetensors", pinned.xxh3 if pinned is not None and is_away else "")
+        return pinned if is_away else None
 
     def _pointed(self, path: str) -> str | None:
         self._observed.stat(path)
         return lfs.pointed(path)
+
+
+def _form(path: str, pinned: Pinned) -> str:
+    """How the file was hashed that the lock pins: a GGUF file has a head there, and an importance matrix is hashed as it is."""
+    if pinned.head is not None and lock.PARTS not in pinned.head:
+        return "gguf"
+    return "safetensors" if path.endswith(".safetensors") else "bytes"
+
+
+def _save(name: str) -> str | None:
+    """What the parts of one save have in common in their names; None for a file that is no part."""
+    found = _COUNTED.fullmatch(name)
+    return found[1] + found[2] if found else None

@@ -84,7 +84,7 @@ class Bases:
     def _path(self, line: From) -> str | None:
         """The absolute path that a FROM means, or None where it means a model's name."""
         path = expand(line.text, line.folder)
-        kind = self._observed.kind(path)
+        kind = self._weights.kind(path)
         if line.in_toml:
             is_path = "/" in line.text and kind and not self._project.names_part(line)
             if line.text.startswith((".", "/", "~")) or is_path:

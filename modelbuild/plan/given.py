@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from modelbuild import lfs
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
+from modelbuild.project import lock
 
 Deciding = tuple[str, Source]
 """A file that decides a conversion: the name that it has there, and where it lies."""
@@ -35,7 +37,39 @@ def parts(
         found = {part: parts.get(part) for part in possible if parts.get(part).is_given(config, names)}
     except (Error, OSError):
         return {}
-    return {part: (*small(folder, each.FILES), *tables) for part, each in found.items()}
+    return of_kinds(folder, found, tables)
+
+
+def of_kinds(folder: str, kinds: Iterable[str], tables: Sequence[Deciding]) -> Mapping[str, tuple[Deciding, ...]]:
+    """The parts of these kinds."""
+    from modelbuild.checkpoint import parts
+
+    return {kind: (*small(folder, parts.get(kind).FILES), *tables) for kind in kinds}
+
+
+def for_lock(path: str) -> lock.Head | None:
+    """What the lock says of the parts that the checkpoint of a weights file gives; None where other files tell that."""
+    from modelbuild.checkpoint import parts as all_parts
+    from modelbuild.checkpoint import shards
+    from modelbuild.checkpoint.checkpoint import Checkpoint
+
+    folder, name = os.path.split(path)
+    observed = Observed()
+    try:
+        names = [each for each, kind, _ in observed.entries(folder) if kind == "file"]
+        if (
+            "config.json" not in names
+            or shards.INDEX in names
+            or name not in (all_ := shards.weights(names, None, folder))
+        ):
+            return None
+        config = Checkpoint({"config.json": observed.read(os.path.join(folder, "config.json"))}.get).config
+    except (Error, OSError):
+        return None
+    tables = [(each, Source(os.path.join(folder, each), "safetensors")) for each in all_]
+    if not all_parts.possible(config) or not all(lfs.is_here(source.path) for _, source in tables):
+        return None
+    return {lock.PARTS: " ".join(parts(observed, folder, config, tables))}
 
 
 def small(folder: str, names: Iterable[str]) -> tuple[Deciding, ...]:

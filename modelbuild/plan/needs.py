@@ -93,7 +93,8 @@ def of(graph: Graph, files: Mapping[str, FileToBe], wanted: Collection[str] | No
             found.append(Need(step.name, 0 if file.key in seen else file.size, file.memory))
             seen.add(file.key)
         for source in step.sources:
-            copied = 0 if source.path in seen else _copied(source.path, folder, '"link":true' in step.parameters)
+            is_new = source.path not in seen and not source.is_away()
+            copied = _copied(source.path, folder, '"link":true' in step.parameters) if is_new else 0
             found.append(Need(step.name, copied, 0))
             seen.add(source.path)
     return found

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from modelbuild.errors import Error
+from modelbuild.files import reason, remedy
 from modelbuild.project import locate
 
 if TYPE_CHECKING:
@@ -69,3 +70,10 @@ def in_named(error: Error, named: Named, path: str, *, folder: bool = False) -> 
     label = "folder" if folder and not error.path else "file"
     found = os.path.join(path, error.path) if error.path else path
     return named.place.error(f"'{named.text}': {error.what}", facts=[(label, found), *error.facts], hint=error.hint)
+
+
+def unreadable(error: OSError, named: Named, path: str, label: str = "file") -> Error:
+    """The error for a file or a folder that the system does not let us read, at the words that named it."""
+    return named.place.error(
+        f"'{named.text}' cannot be read: {reason(error)}", facts=[(label, path)], hint=remedy(error)
+    )

@@ -14,6 +14,7 @@ from modelbuild.ollama import manifest as media
 from modelbuild.plan import readers, templates, unused
 from modelbuild.plan.bases import Bases, Candidates, Names
 from modelbuild.plan.declared import Declared, Refs
+from modelbuild.plan.gguf_files import GgufFile
 from modelbuild.plan.hub import Downloaded, Hub
 from modelbuild.plan.layers import Base, LayerStep
 from modelbuild.plan.placed import cycle, from_place
@@ -23,7 +24,7 @@ from modelbuild.plan.restored import Restored
 from modelbuild.plan.reworked import Reworked
 from modelbuild.plan.sides import Sides
 from modelbuild.plan.templates import Templates
-from modelbuild.plan.weights import CheckpointFolder, GgufFile, WeightsReader
+from modelbuild.plan.weights import CheckpointFolder, WeightsReader
 from modelbuild.project import lock, outputs
 from modelbuild.project.broken import Broken
 from modelbuild.project.keys import KEYS
@@ -217,7 +218,7 @@ class Planner:
         """The layer of a file; what is wrong with it is found by the step whose recipe is `checked`."""
         self._used.setdefault(variant.label, set()).add("link")
         values = layer.Parameters(link=True if variant.string("link") == "hard" else None)
-        inputs = [("file", Source(path, "gguf")), *checked]
+        inputs = [("file", self._weights.source(path, "gguf")), *checked]
         return LayerStep(media_type, self._declared.step(variant, layer, values, inputs, what=what, pool="thread"))
 
     def _with_model(self, variant: Variant, base: Base) -> Base:
@@ -261,7 +262,7 @@ class Planner:
         if "llama.cpp" in variant.converters or folder.fault is not None:
             found = self._foreign.converted(variant, folder)
         if found is None:
-            folder = self._weights.read_as(folder, variant.string("architecture"))
+            folder = self._weights.read_as(folder, variant.string("architecture"), variant.place("architecture"))
             values = self._native(variant, folder)
             used.update(values.keys() & {"mtp"})
             recipe, foreign = self._declared.step(variant, convert, values, folder.files), None
@@ -293,7 +294,7 @@ class Planner:
 
     def _imported(self, variant: Variant, files: Sequence[GgufFile]) -> Base:
         ((parts, model),) = ((file.parts, file.contents) for file in files if file.contents.role == "model")
-        recipe = self._import(variant, [Source(path, "gguf") for path in parts])
+        recipe = self._import(variant, [self._weights.source(path, "gguf") for path in parts])
         whole = parts[0] if len(parts) == 1 else None
         if pre := variant.string("pre"):
             recipe, whole = self._reworked.described(variant, recipe, {"tokenizer.ggml.pre": pre}), None
@@ -304,7 +305,8 @@ class Planner:
                 case "model":
                     layers += [LayerStep(media.MODEL, ""), *made.layers]
                 case "adapter":
-                    checked = [("recipe", self._adapters.of_gguf(variant, recipe, Source(path, "gguf")))]
+                    beside = self._adapters.of_gguf(variant, recipe, self._weights.source(path, "gguf"))
+                    checked = [("recipe", beside)]
                     layers.append(self._as_it_is(variant, media.ADAPTER, "adapter", path, checked))
                 case "projector":
                     layers.append(self._as_it_is(variant, media.PROJECTOR, "projector", path))

@@ -193,7 +193,7 @@ class _Reading:
             if layer.media_type == manifest.MODEL and source.known:
                 unquantized, chat = self.seen.unquantized, self.seen.chat
             elif layer.media_type == manifest.MODEL:
-                contents = self._models._weights.contents(self._line, source.path)
+                contents = self._models._weights.ggufs.contents(self._line, source.path)
                 unquantized, chat = contents.unquantized, contents.chat
             if layer.media_type == manifest.TEMPLATE and layer.size <= seen.TEMPLATE_LIMIT:
                 template = self._template(layer.digest)

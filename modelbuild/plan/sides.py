@@ -69,7 +69,7 @@ class Sides:
 
     def folder_of(self, draft: File, base: CheckpointFolder | None) -> CheckpointFolder | None:
         """The checkpoint that a draft is named by; None for a file. Raises Error for another folder, and for the base's own."""
-        if not self._weights.is_folder(draft.path):
+        if self._weights.kind(draft.path) != "folder":
             return None
         line = From(draft.text, draft.place.command is None, draft.folder, draft.place)
         found = self._weights.read([(line, draft.path)])
@@ -97,7 +97,7 @@ class Sides:
         """What a model's config says of its draft: the `general.architecture` too, as far as it is known before the draft is made."""
         folder = self.folder_of(draft, None)
         if folder is None:
-            named = self._weights.contents(draft, draft.path).architecture
+            named = self._weights.ggufs.contents(draft, draft.path).architecture
         else:
             named = found.NAME if (found := self._weights.architecture(folder)) else ""
         return {"model_format": "gguf"} | ({"architecture": named} if named else {})

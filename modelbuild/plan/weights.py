@@ -10,12 +10,14 @@ from modelbuild.checkpoint.chat import Chat
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.files import reason, remedy
-from modelbuild.observed import Listing, Observed
+from modelbuild.observed import Kind, Listing, Observed
 from modelbuild.ollama.modelfile.meaning import comment_hint
 from modelbuild.plan import given, readers
 from modelbuild.plan.away import Away
-from modelbuild.plan.placed import Named, in_named
-from modelbuild.project.lock import Digests
+from modelbuild.plan.gguf_files import GgufFile, GgufFiles
+from modelbuild.plan.placed import Named, in_named, unreadable
+from modelbuild.project.locate import Place
+from modelbuild.project.lock import Pinned
 from modelbuild.project.variant import Adapter, File, From
 from modelbuild.tuples import NamedTuple
 
@@ -30,13 +32,6 @@ MODULES = "modules.json"
 
 NESTED = 50
 """Folders that are looked into for weights, where a folder has none."""
-
-_WHERE = {
-    "model": 'a model belongs in FROM, or in ModelBuild.toml: from = "{0}"',
-    "projector": 'in ModelBuild.toml: projector = "{0}"; in a Modelfile: FROM {0}',
-    "adapter": 'in ModelBuild.toml: adapters = [{{ path = "{0}" }}]; in a Modelfile: ADAPTER {0}',
-}
-"""What a GGUF file holds -> where it belongs."""
 
 
 class CheckpointFolder(NamedTuple):
@@ -66,13 +61,6 @@ class CheckpointFolder(NamedTuple):
     architecture: str | None = None
 
 
-class GgufFile(NamedTuple):
-    """A GGUF file, or all parts of a split one by their paths, and what it holds."""
-
-    parts: tuple[str, ...]
-    contents: Contents
-
-
 Weights = CheckpointFolder | tuple[GgufFile, ...]
 """GGUF files hold one model between them, and what stands beside it."""
 
@@ -80,16 +68,16 @@ Weights = CheckpointFolder | tuple[GgufFile, ...]
 class WeightsReader:
     """Looks into folders and heads, and says what is wrong with them at the words that named them."""
 
-    def __init__(self, observed: Observed, pinned: Mapping[str, Digests] | None = None) -> None:
+    def __init__(self, observed: Observed, pinned: Mapping[str, Pinned] | None = None) -> None:
         self._observed = observed
         self._away = Away(observed, pinned or {})
         self._chats: dict[str, Chat | None] = {}
         self._known: dict[str, Weights] = {}
-        self._contents: dict[str, Contents] = {}
+        self.ggufs = GgufFiles(observed, self._away)
 
     def read(self, paths: Sequence[tuple[From, str]]) -> Weights:
         """What FROM lines and the absolute paths that they mean give together. Raises Error."""
-        folders = [(line, path) for line, path in paths if self._observed.kind(path) == "folder"]
+        folders = [(line, path) for line, path in paths if self.kind(path) == "folder"]
         if folders and len(paths) > 1:
             raise paths[1][0].place.error(
                 "several FROM, and one of them is a folder", hint="name one folder, or only GGUF files"
@@ -106,46 +94,21 @@ class WeightsReader:
                     f"FROM '{line.text}' names one file of a checkpoint",
                     hint=f"name its folder: {os.path.dirname(line.text) or '.'}",
                 )
-        return self._ggufs(sorted(paths, key=lambda each: each[1]))
-
-    def contents(self, named: Named, path: str) -> Contents:
-        """What a GGUF file holds, from its head."""
-        from modelbuild.checkpoint import ggufs
-
-        if path in self._contents:
-            return self._contents[path]
-        try:
-            self._observed.stat(path)
-            found = self._contents[path] = ggufs.classify(path)
-            return found
-        except Error as error:
-            raise in_named(error.replace(path=None), named, path) from error
-        except OSError as error:
-            raise _unreadable(error, named, path) from error
+        return self.ggufs.read(sorted(paths, key=lambda each: each[1]))
 
     def beside(self, role: str, file: Named, path: str) -> Contents:
         """What a GGUF file holds that is named beside the model, as its `adapter`, `projector` or `draft`."""
-        kind = self._observed.kind(path)
-        if kind is None:
+        if self.kind(path) is None:
             raise self.missing(file, path, role.upper() if file.place.command else None)
-        if kind == "folder" or path.endswith(".safetensors"):
-            hint = "name a GGUF file" if role != "draft" else "name a GGUF file, or the folder of a checkpoint"
-            raise file.place.error(f"{role} '{file.text}' is not a GGUF file", hint=hint)
-        found = self.contents(file, path)
-        wanted = "model" if role == "draft" else role
-        if found.role != wanted:
-            hint = _WHERE[found.role].format(file.text)
-            raise file.place.error(
-                f"expected {_a(role)}, got {_a(found.role)}: '{file.text}'", facts=[("looked at", path)], hint=hint
-            )
-        if role == "draft" and found.embeds:
-            raise file.place.error(
-                f"draft '{file.text}' makes vectors or scores, and no text", facts=[("looked at", path)]
-            )
-        return found
+        return self.ggufs.beside(role, file, path)
 
-    def is_folder(self, path: str) -> bool:
-        return self._observed.kind(path) == "folder"
+    def kind(self, path: str) -> Kind | None:
+        """What stands at a path, or would: a weights file that the lock pins need not be there."""
+        return self._away.kind(path)
+
+    def source(self, path: str, form: str) -> Source:
+        """A weights file as a source, there or not."""
+        return self._away.source(path, form)
 
     def architecture(self, folder: CheckpointFolder) -> type[Architecture] | None:
         """The one of our classes that reads a checkpoint."""
@@ -160,9 +123,9 @@ class WeightsReader:
 
     def file(self, file: File) -> Source:
         """A small file of the user's. Raises Error where there is none."""
-        if self._observed.kind(file.path) != "file":
+        if self.kind(file.path) != "file":
             raise self.missing(file, file.path)
-        return Source(file.path, "bytes")
+        return self.source(file.path, "bytes")
 
     def missing(self, named: Named, path: str, instruction: str | None = None) -> Error:
         """The error for a path that leads to nothing, or to a folder where a file is named, in an `instruction` of a Modelfile."""
@@ -194,11 +157,15 @@ class WeightsReader:
     def _folder(self, line: From, path: str) -> Weights:
         folder = self.snapshot(line, path)
         names = self._names(line, folder)
-        ggufs = sorted(os.path.join(folder, name) for name in names if name.endswith(".gguf"))
+        ggufs = [name for name in names if name.endswith(".gguf")]
         if ggufs and not any(name.endswith(".safetensors") for name in names):
-            return self._ggufs([(line, path) for path in ggufs])
+            return self._away.told(folder, ggufs, lambda names: self._in_folder(line, folder, names))
         # What else a folder may hold is known, and said, where its weights are looked for.
         return self._checkpoint(line, folder, names)
+
+    def _in_folder(self, line: From, folder: str, names: Sequence[str]) -> tuple[GgufFile, ...]:
+        paths = (os.path.join(folder, name) for name in names if name.endswith(".gguf"))
+        return self.ggufs.read([(line, path) for path in sorted(paths)])
 
     def checkpoint(self, line: From, folder: str, name: str) -> CheckpointFolder:
         """The checkpoint of a folder that goes by another name than its own."""
@@ -206,14 +173,19 @@ class WeightsReader:
 
     def _names(self, line: Named, folder: str) -> list[str]:
         """The files of a folder, with the weights that are not there and that the lock pins."""
-        here = {name for name, kind, _ in self.entries(line, folder) if kind == "file"}
-        return sorted(here | self._away.names(folder))
+        return self._away.names(folder, {name for name, kind, _ in self.entries(line, folder) if kind == "file"})
+
+    def told(self, folder: str, here: Sequence[str], tell: Callable[[Sequence[str]], str]) -> str:
+        """What the names of a folder's files tell, with weights that are not there where it takes these."""
+        return self._away.told(folder, here, tell)
 
     def snapshot(self, line: Named, folder: str) -> str:
         """The folder that holds a model's files, also where the Hugging Face cache keeps it."""
         from modelbuild.checkpoint import hf_cache, shards
 
         self.entries(line, folder)
+        if self._observed.kind(folder) is None:
+            return folder
         found = folder
         try:
             found = hf_cache.snapshot(folder, self._observed)
@@ -223,15 +195,15 @@ class WeightsReader:
             self._observed.stat(found)
             raise in_named(error, line, folder, folder=True) from error
         except OSError as error:
-            raise _unreadable(error, line, folder, "folder") from error
+            raise unreadable(error, line, folder, "folder") from error
         return found
 
     def entries(self, line: Named, folder: str) -> Listing:
         """What a folder holds. Raises Error."""
         try:
-            return self._observed.entries(folder)
+            return self._away.entries(folder)
         except OSError as error:
-            raise _unreadable(error, line, folder, "folder") from error
+            raise unreadable(error, line, folder, "folder") from error
 
     def _checkpoint(self, line: From, folder: str, names: Sequence[str]) -> CheckpointFolder:
         from modelbuild.checkpoint import shards
@@ -257,13 +229,13 @@ class WeightsReader:
             raise line.place.error(
                 f"cannot be read: {reason(error)}", facts=[("file", index)], hint=remedy(error)
             ) from error
-        tables = [(name, self._away.source(os.path.join(folder, name))) for name in weights]
+        tables = [(name, self.source(os.path.join(folder, name), "safetensors")) for name in weights]
         files = (*given.small(folder, shards.small([*names, *nested], self._reader(folder, names))), *tables)
         plugin = self._plugin(line, folder, names)
         name, chat = os.path.basename(os.path.abspath(folder)), self.chat(folder, names)
         talks = chat is not None or self._talks(folder, name, names)
         config = self._config(folder, names) if fault is None else None
-        parts = given.parts(self._observed, folder, config, tables) if config is not None else {}
+        parts = self._parts(folder, config, tables, line.place, own=True) if config is not None else {}
         kinds = self._kinds(folder, name, names)
         return CheckpointFolder(folder, name, files, plugin, chat, talks, kinds, parts, fault)
 
@@ -273,7 +245,27 @@ class WeightsReader:
         config = self._config(folder, names)
         return () if config is None or MODULES in names else chat.kinds(config, name)
 
-    def read_as(self, folder: CheckpointFolder, class_name: str | None) -> CheckpointFolder:
+    def _parts(
+        self, folder: str, config: Mapping[str, Any], tables: Sequence[given.Deciding], place: Place, *, own: bool
+    ) -> Mapping[str, tuple[given.Deciding, ...]]:
+        """The parts that a checkpoint gives; `own`: as the class that config.json names. Raises Error."""
+        from modelbuild.checkpoint import parts, shards
+
+        away = [source.path for _, source in tables if source.known]
+        if not away or self._observed.kind(os.path.join(folder, shards.INDEX)) == "file":
+            return given.parts(self._observed, folder, config, tables)
+        if not (possible := parts.possible(config)):
+            return {}
+        told = self._away.parts(away) if own else None
+        if told is None:
+            raise place.error(
+                "the weights are not here, and the lock does not say whether they have a projector or a draft",
+                facts=[("file", away[0])],
+                hint="get the file, or build once with it where the same remote cache is used, and commit the lock",
+            )
+        return given.of_kinds(folder, [part for part in possible if part in told], tables)
+
+    def read_as(self, folder: CheckpointFolder, class_name: str | None, place: Place) -> CheckpointFolder:
         """A checkpoint with the parts that it has as one of another class; as it is where none is named."""
         from modelbuild.checkpoint.config import as_class
 
@@ -281,7 +273,7 @@ class WeightsReader:
         if not class_name or config is None or folder.fault is not None:
             return folder
         tables = [each for each in folder.files if each[1].is_weights]
-        found = given.parts(self._observed, folder.path, as_class(config, class_name), tables)
+        found = self._parts(folder.path, as_class(config, class_name), tables, place, own=False)
         return folder._replace(parts=found, architecture=class_name)
 
     def _within(self, line: From, folder: str) -> str | None:
@@ -343,58 +335,9 @@ class WeightsReader:
     def _reader(self, folder: str, names: Sequence[str]) -> Callable[[str], bytes | None]:
         return lambda name: self._observed.read(os.path.join(folder, name)) if name in names else None
 
-    # GGUF files
-
-    def _ggufs(self, paths: Sequence[tuple[From, str]]) -> tuple[GgufFile, ...]:
-        found: list[GgufFile] = []
-        models: list[str] = []
-        for line, parts in self._split_files(paths):
-            contents = self.contents(line, parts[0])
-            if contents.role == "model":
-                models.append(parts[0])
-            if len(models) > 1:
-                raise line.place.error(
-                    "more than one model among the GGUF files",
-                    facts=[("first", models[0]), ("second", models[1])],
-                    hint="name one of these two, by its file",
-                )
-            found.append(GgufFile(parts, contents))
-        if not models:
-            line = paths[0][0]
-            raise line.place.error(
-                f"FROM '{line.text}' is not a model", hint="an adapter or projector needs a model beside it"
-            )
-        return tuple(found)
-
-    def _split_files(self, paths: Sequence[tuple[From, str]]) -> list[tuple[From, tuple[str, ...]]]:
-        """Group the parts of split GGUF files, which one of them stands for."""
-        from modelbuild.checkpoint import ggufs
-
-        found: dict[tuple[str, ...], From] = {}
-        for line, path in paths:
-            folder = os.path.dirname(path)
-            beside = [name for name, kind, _ in self.entries(line, folder) if kind == "file"]
-            try:
-                names = ggufs.parts(os.path.basename(path), beside)
-            except Error as error:
-                raise line.place.placed(error) from None
-            found.setdefault(tuple(os.path.join(folder, name) for name in names), line)
-        # A file that is whole comes before one of parts, each by its path.
-        return [(line, parts) for parts, line in sorted(found.items(), key=lambda each: (len(each[0]) > 1, each[0]))]
-
 
 def spelled(named: Named, path: str) -> str:
     """A path as it must be written where another one stands: what looks like no path is a model in a `from` of a TOML."""
     if isinstance(named, From) and named.in_toml and not path.startswith((".", "/", "~")):
         return f"./{path}"
     return path
-
-
-def _unreadable(error: OSError, named: Named, path: str, label: str = "file") -> Error:
-    return named.place.error(
-        f"'{named.text}' cannot be read: {reason(error)}", facts=[(label, path)], hint=remedy(error)
-    )
-
-
-def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from modelbuild.checkpoint import hf_repository
+from modelbuild.digest import canonical
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama.name import Name
 from modelbuild.project.locate import Place
 from modelbuild.tuples import NamedTuple
-from modelbuild.words import did_you_mean, shown
+from modelbuild.words import did_you_mean, listed, shown
 
 VERSION = 1
 LIMIT = 4 << 20
@@ -29,7 +31,18 @@ MODELS, CHECKPOINTS, WEIGHTS = "models", "checkpoints", "weights"
 
 Pins = Mapping[str, str]
 """Name -> manifest digest (`llama3.2:latest` -> `sha256:…`), repository -> commit (`hf.co/org/repo` -> 40 hex digits), or weights file of
-the project -> its digests (`./base/model.safetensors` -> `sha256:… xxh3:…`)"""
+the project -> its digests (`./base/model.safetensors` -> `sha256:… xxh3:…`) and of a GGUF file what its head says, as JSON behind them"""
+
+Head = Mapping[str, str | bool]
+"""What planning needs of the head of a weights file: of a GGUF file what it is, of a checkpoint's the parts that it gives."""
+
+HEAD_KEYS = {
+    "role": str, "architecture": str, "unquantized": bool, "talks": bool, "embeds": bool, "chat": str, "bos": str, "eos": str,
+}  # fmt: skip
+"""What may be said in it; the first three always are."""
+PARTS = "parts"
+"""Says all that is said of a checkpoint's file: kinds of parts, if any, with spaces between them."""
+ROLES = ("model", "projector", "adapter")
 
 _HERE = "./"
 """Begins the path of a weights file among the pins: no name begins so. In the file it is left out."""
@@ -138,7 +151,7 @@ def _checked(document: Mapping[str, Any], top: Place) -> Pins:
             for name, pin in table.items():
                 wrong = check(name, pin)
                 if wrong is None:
-                    pins[_HERE + name if key == WEIGHTS else name] = pin
+                    pins[_HERE + name if key == WEIGHTS else name] = _pin(pin)
                 else:
                     errors.append(here.at(name).placed(wrong))
     if errors:
@@ -179,22 +192,75 @@ def _checkpoint(name: str, pin: object) -> Error | None:
 def _weights(name: str, pin: object) -> Error | None:
     if not name or os.path.isabs(name) or os.path.normpath(name) != name or name.startswith(".."):
         return Error(f"expected the path of a weights file below the project's folder, got '{shown(name)}'")
-    if not isinstance(pin, str) or not re.fullmatch(f"{_DIGEST} xxh3:[0-9a-f]{{32}}", pin):
-        return Error(f"expected two digests for '{shown(name)}', got '{_spelled(pin)}'", hint=_REMADE)
+    digests, head = (pin.get("digests"), pin) if isinstance(pin, dict) else (pin, None)
+    if not isinstance(digests, str) or not re.fullmatch(f"{_DIGEST} xxh3:[0-9a-f]{{32}}", digests):
+        return Error(f"expected two digests for '{shown(name)}', got '{_spelled(digests)}'", hint=_REMADE)
+    return _head(name, head) if head is not None else None
+
+
+def _head(name: str, head: Mapping[str, object]) -> Error | None:
+    said = {key: value for key, value in head.items() if key != "digests"}
+    if [*said] == [PARTS]:
+        return (
+            None if isinstance(said[PARTS], str) else Error(f"'{PARTS}' of '{shown(name)}' is not a text", hint=_REMADE)
+        )
+    for key in [*said, *[*HEAD_KEYS][:3]]:
+        if key not in HEAD_KEYS:
+            return Error(f"unknown key '{shown(key)}' of '{shown(name)}'", hint=did_you_mean(key, HEAD_KEYS) or _REMADE)
+        if key not in said or not isinstance(said[key], HEAD_KEYS[key]):
+            return Error(f"'{key}' of '{shown(name)}' is missing, or not {_KINDS[HEAD_KEYS[key]]}", hint=_REMADE)
+    if said["role"] not in ROLES:
+        return Error(f"'role' of '{shown(name)}' is none of {listed(ROLES)}", hint=_REMADE)
     return None
 
 
-class Digests(NamedTuple):
-    """The digests of a weights file: of all its bytes, and as the engine takes it."""
+_KINDS = {str: "a text", bool: "true or false"}
+
+
+def _pin(pin: str | Mapping[str, Any]) -> str:
+    """What the lock says of one name, as text."""
+    if isinstance(pin, str):
+        return pin
+    return with_head(pin["digests"], {key: value for key, value in pin.items() if key != "digests"})
+
+
+def with_head(digests: str, head: Head) -> str:
+    """The pin of a weights file with what its head says."""
+    return f"{digests} {canonical(head).decode()}"
+
+
+def _table(pin: str) -> str | dict[str, Any]:
+    """A pin of weights as TOML has it."""
+    digests, head = _taken_apart(pin)
+    return (
+        digests
+        if head is None
+        else {"digests": digests, **{key: head[key] for key in (*HEAD_KEYS, PARTS) if key in head}}
+    )
+
+
+def _taken_apart(pin: str) -> tuple[str, Head | None]:
+    sha256, xxh3, *head = pin.split(" ", 2)
+    return f"{sha256} {xxh3}", json.loads(head[0]) if head else None
+
+
+class Pinned(NamedTuple):
+    """The digests of a weights file: of all its bytes, and as the engine takes it; and what its head says."""
 
     sha256: str
     xxh3: str
+    head: Head | None = None
 
 
-def weights(pins: Pins, root: str) -> dict[str, Digests]:
+def weights(pins: Pins, root: str) -> dict[str, Pinned]:
     """The weights files that are pinned, by their paths; `root` is the project's folder."""
-    found = {name: pin.split() for name, pin in pins.items() if is_weights(name)}
-    return {os.path.join(root, name[len(_HERE) :]): Digests(*digests) for name, digests in found.items()}
+    found = {}
+    for name, pin in pins.items():
+        if is_weights(name):
+            digests, head = _taken_apart(pin)
+            sha256, _, xxh3 = digests.partition(" ")
+            found[os.path.join(root, name[len(_HERE) :])] = Pinned(sha256, xxh3, head)
+    return found
 
 
 def weights_name(path: str, root: str) -> str | None:
@@ -214,13 +280,13 @@ def is_checkpoint(name: str) -> bool:
 
 
 def encode(pins: Pins) -> bytes:
-    """The text of a lock: one line a name, in order, so that two edits seldom meet."""
+    """The text of a lock: names in order, and mostly one line for each, so that two edits seldom meet."""
     import tomli_w
 
     tables = {
         MODELS: {name: pins[name] for name in sorted(pins) if not (is_checkpoint(name) or is_weights(name))},
         CHECKPOINTS: {name: pins[name] for name in sorted(pins) if is_checkpoint(name)},
-        WEIGHTS: {name[len(_HERE) :]: pins[name] for name in sorted(pins) if is_weights(name)},
+        WEIGHTS: {name[len(_HERE) :]: _table(pins[name]) for name in sorted(pins) if is_weights(name)},
     }
     document = {"version": VERSION, **{key: table for key, table in tables.items() if table}}
     return (HEAD + tomli_w.dumps(document)).encode()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 
 from modelbuild.engine.action import ABSENT, Action
@@ -12,7 +13,10 @@ from modelbuild.engine.graph import Graph, Output, Source
 from modelbuild.engine.standing import Reason, reasons
 from modelbuild.errors import Error, Errors
 from modelbuild.files import signature
+from modelbuild.observed import Observed
 from modelbuild.ollama.name import displayed
+from modelbuild.project import lock
+from modelbuild.session import pins
 from modelbuild.session.forecast import Forecast, of_output
 from modelbuild.session.revision import SMALL, Revision
 from modelbuild.session.session import Selection, Session
@@ -67,6 +71,7 @@ def open_before(session: Session, revision: Revision) -> Session | None:
     file = revision.path(session.file)
     if not os.path.lexists(file):
         return None
+    _lend_pins(session, file)
     settings = session.settings._replace(folder=revision.folder, file=file, cache=session.store.root)
     if session.settings.models:
         settings = settings._replace(models=session.models.root)
@@ -86,13 +91,31 @@ def open_before(session: Session, revision: Revision) -> Session | None:
     return before
 
 
+def _lend_pins(session: Session, file: str) -> None:
+    """Add the weights to the lock of before that only today's pins: what is not in git is what it is today, there or not."""
+    today, before = lock.path(session.file), lock.path(file)
+    if today is None or before is None or not os.path.exists(today):
+        return
+    with suppress(Error, Errors, OSError):
+        known = lock.observe(file, Observed())
+        new = {name: pin for name, pin in pins.read(session).items() if lock.is_weights(name) and name not in known}
+        if new:
+            # It may be a link to today's.
+            with suppress(FileNotFoundError):
+                os.unlink(before)
+            with open(before, "xb") as made:
+                made.write(lock.encode({**known, **new}))
+
+
 def affected(session: Session, selection: Selection, before: Session | None, revision: Revision) -> Found:
     """Compare the variants of a selection with those of a plan before; without targets also tell which are gone.
 
     revision  what the plan before was made of
     """
-    now = _Plan(session, None)
-    then = _Plan(before, revision) if before is not None else None
+    away = _away(session, revision.root) | (_away(before, revision.folder) if before is not None else set())
+    now = _Plan(session, None, {os.path.join(revision.root, path) for path in away})
+    exact = {os.path.join(revision.folder, path) for path in away}
+    then = _Plan(before, revision, exact) if before is not None else None
     outputs = {output.label: output for output in selection.outputs}
     old = then.outputs if then else {}
     reasoned = _reasons(then, now)
@@ -124,16 +147,22 @@ def affected(session: Session, selection: Selection, before: Session | None, rev
     )
 
 
+def _away(session: Session, root: str) -> set[str]:
+    """The weights that are not here, by their paths from a root: on the other side they may be, and must be compared by digest."""
+    return {os.path.relpath(source.path, root) for source in session.graph.sources() if source.is_away()}
+
+
 class _Plan:
     """A graph whose steps are actions as far as they can be told without running: an input that is made is the action that makes it."""
 
-    def __init__(self, session: Session, revision: Revision | None) -> None:
+    def __init__(self, session: Session, revision: Revision | None, exact: Collection[str]) -> None:
         self.graph: Graph = session.graph
         self.outputs: dict[str, Output] = {output.label: output for output in self.graph.outputs}
         self.broken = {each.label for each in session.broken}
         self.actions: dict[str, Action] = {}
         self._session = session
         self._revision = revision
+        self._exact = exact
         self._digests: dict[Source, str] = {}
         for step in self.graph.steps.values():
             inputs = tuple(
@@ -158,7 +187,7 @@ class _Plan:
             return ABSENT
         if self._revision is not None and self._revision.differs(real):
             return f"as before {real}"
-        if info.st_size > SMALL:
+        if info.st_size > SMALL and source.path not in self._exact:
             return f"{real} {signature(info)}"
         try:
             return self._session.sources.digest(source)

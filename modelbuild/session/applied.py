@@ -28,7 +28,7 @@ class Applied(NamedTuple):
 
     path     of its weights file
     mode     `layer` or `merge`
-    pairs    how many its file has; None where the variant is not built
+    pairs    how many its file has; None where the variant is not built, or the file is not here
     applied  how many of them were applied
     left     the tensors of its file that were not applied
     tensors  those of the model that it changes
@@ -76,6 +76,8 @@ def _recipe(session: Session, step: str, standing: Standing) -> Recipe | None:
 
 
 def _table(session: Session, source: Source) -> TensorTable | None:
+    if source.is_away():
+        return None
     try:
         detail = session.sources.detail(session.sources.digest(source))
     except Error:

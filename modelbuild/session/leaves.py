@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from modelbuild import lfs
 from modelbuild.engine import unfinished
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.sources import Digester, FileDigest, Sources
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
 from modelbuild.tensors import formats
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.tensors.evaluate import Region
@@ -26,12 +29,15 @@ class Leaves:
         self._sources = sources
         self._cache = cache
         self._regions: dict[str, Region] | None = None
+        self._away: list[str] = []
         self.made: dict[str, str] = {}
 
     def region(self, digest: str) -> Region:
         if self._regions is None:
             self._regions = dict(self._all())
         found = self._regions.get(digest) or self._foreign(digest)
+        if found is None and self._away:
+            raise absent(*self._away)
         if found is None:
             raise Error(
                 f"no source contains the weights {digest} any more",
@@ -57,10 +63,24 @@ class Leaves:
         from modelbuild.tensors.tensor import TensorTable
 
         for digest, path in self._sources.weights():
+            if not lfs.is_here(path):
+                self._away.append(path)
+                continue
             detail = self._sources.detail(digest)
             if detail is not None:
                 for tensor in TensorTable.decode(detail).tensors.values():
                     yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
+
+
+def absent(path: str, *others: str) -> Error:
+    """The error for weights that are not here, or only a pointer to them, and that a step needs: these, or one of several."""
+    get = "fetch it with 'git lfs pull'" if os.path.lexists(path) else "get the file"
+    return Error(
+        "the weights are not here, and what is to be made of them is in no cache",
+        path=path,
+        facts=[("or", listed(others, 4))] if others else [],
+        hint=f"{get}, or build once with it where the same remote cache is used",
+    )
 
 
 def at_hand(

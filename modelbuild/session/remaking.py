@@ -10,7 +10,7 @@ from modelbuild import interrupt
 from modelbuild.engine.action import Action, ActionResult
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
-from modelbuild.engine.graph import Step
+from modelbuild.engine.graph import Graph, Step
 from modelbuild.engine.store import Damaged, Store
 from modelbuild.errors import Error, Stopped
 from modelbuild.session.session import Session
@@ -34,7 +34,9 @@ def remake(session: Session, count: int, jobs: int, report: Callable[[Event], No
 
     standing = session.standing(session.graph)
     targets = session.graph.targets()
-    steps = [session.graph.steps[name] for name in standing.results if name in standing.actions]
+    away = _of_away(session.graph)
+    known = [name for name in standing.results if name in standing.actions and name not in away]
+    steps = [session.graph.steps[name] for name in known]
     found: list[Remade] = []
     random.shuffle(steps)
     for step in steps:
@@ -45,6 +47,15 @@ def remake(session: Session, count: int, jobs: int, report: Callable[[Event], No
             result = again.run(folder, [standing.results[name] for name in step.needs])
         if result is not None:
             found.append(Remade(step.name, standing.results[step.name], result, targets[step.name]))
+    return found
+
+
+def _of_away(graph: Graph) -> set[str]:
+    """The steps that are made from weights that are not here, as far as they may read them."""
+    found: set[str] = set()
+    for step in graph.steps.values():
+        if any(source.is_away() for source in step.sources) or not found.isdisjoint(step.needs):
+            found.add(step.name)
     return found
 
 

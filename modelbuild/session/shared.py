@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
 from modelbuild.engine.build import Event
 from modelbuild.engine.graph import Graph, Source, Step
+from modelbuild.ollama.library import is_blob
 from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
@@ -108,10 +109,8 @@ def is_shared(step: Step, *, foreign: bool) -> bool:
 def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
     """Note in the lock the digests of the weights that a build has read: a machine without them finds what was made of them.
 
-    Nothing is noted with --locked, nor where the lock cannot be written. Raises no Error.
+    Nothing is noted with --locked, nor where the lock cannot be written, or would be too long. Raises no Error.
     """
-    from contextlib import suppress
-
     from modelbuild.errors import Error, Errors
     from modelbuild.project import lock
     from modelbuild.session import pins
@@ -119,17 +118,47 @@ def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
     if session.settings.locked or session.remote_cache.mode not in ("both", "write"):
         return
     with suppress(Error, Errors):
-        new: dict[str, str | None] = {}
-        for source in graph.sources():
+        new: dict[str, str] = {}
+        for source in _weights(graph):
             name = lock.weights_name(source.path, session.root)
-            if source.form != "safetensors" or source.known or name is None:
-                continue
-            digest = session.sources.digest(source)
-            if (sha256 := shared.contents.sha256(source, digest)) is not None:
-                new[name] = f"{sha256} {digest}"
+            if not source.known and name is not None and not is_blob(source.path):
+                with suppress(Error, OSError):
+                    if (pin := _pin(session, shared, source)) is not None:
+                        new[name] = pin
         before = pins.read(session)
-        if any(before.get(name) != pin for name, pin in new.items()):
+        is_new = any(before.get(name) != pin for name, pin in new.items())
+        if is_new and len(lock.encode({**before, **new})) <= lock.LIMIT:
             pins.write(session, new, over=True)
+
+
+def _weights(graph: Graph) -> dict[Source, None]:
+    """The weights that a graph is made from, and importance matrices."""
+    inputs = (each for step in graph.steps.values() for each in step.inputs)
+    return {ref: None for role, ref in inputs if isinstance(ref, Source) and (ref.is_weights or role == "imatrix")}
+
+
+def _pin(session: Session, shared: Shared, source: Source) -> str | None:
+    """The pin of a weights file; None for one that is no longer what the build has read. Raises Error and OSError."""
+    from modelbuild.project import lock
+
+    digest = session.sources.digest(source)
+    sha256 = shared.contents.sha256(source, digest)
+    if sha256 is None:
+        return None
+    head: lock.Head | None = None
+    if source.form == "gguf":
+        from modelbuild.checkpoint import ggufs
+
+        head = ggufs.classify(source.path).spelled()
+    elif source.is_weights:
+        from modelbuild.plan import given
+
+        head = given.for_lock(source.path)
+    if head is None:
+        return f"{sha256} {digest}"
+    # The head is that of this content.
+    session.sources.holds(source, digest)
+    return lock.with_head(f"{sha256} {digest}", head)
 
 
 def _running(source: Source) -> Running:

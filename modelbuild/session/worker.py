@@ -26,7 +26,7 @@ from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import UNFINISHED, Temporary, clear_temporaries, cloned, free, reason
 from modelbuild.publish.writable import named
-from modelbuild.session.leaves import Leaves, at_hand
+from modelbuild.session.leaves import Leaves, absent, at_hand
 from modelbuild.session.settings import cache_limit
 from modelbuild.tensors import formats
 
@@ -80,6 +80,10 @@ class Worker:
     def run(self, action: Action, step: Step) -> Made:
         """Make the artifact of an action. Raises Error for what a user can mend, Damaged where an input artifact is not what it was."""
         module = steps.module(action.kind)
+        for source in step.sources:
+            # Another file may have the same content.
+            if source.is_away() and self.sources.source(self.sources.digest(source)).is_away():
+                raise absent(source.path)
         for left in reversed(range(TRIES)):
             try:
                 if not self.ran:
@@ -139,8 +143,7 @@ class Worker:
                 hint=_SPACE,
             )
         if error.errno == errno.ENOENT and self.sources.is_away(place):
-            hint = "get the file, or build once with it where the same remote cache is used"
-            return Error("the weights are not here, and nothing that was made of them is", path=place, hint=hint)
+            return absent(place)
         return Error(reason(error), path=place)
 
     def most(self) -> int:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from modelbuild.checkpoint import ggufs
+from modelbuild.checkpoint.chat import Chat
+from modelbuild.checkpoint.ggufs import Contents
 from modelbuild.errors import Error
 from modelbuild.tensors.formats import gguf
 from modelbuild.tensors.formats.gguf import encode_value
@@ -69,3 +73,10 @@ def test_what_a_file_beside_a_model_says_of_itself(tmp_path: Path) -> None:
         assert ggufs.told(str(path)).words == expected
     path.write_bytes(b"GGUF")
     assert ggufs.told(str(path)) == ggufs.told(str(tmp_path / "none")) == ggufs.Told()
+
+
+@pytest.mark.parametrize("chat", [None, Chat("{{ a }}", "x.gguf"), Chat("{{ a }}\r\n", "x.gguf", "<s>", "")])
+def test_what_a_file_holds_is_spelled_and_recalled(chat: Chat | None) -> None:
+    for unquantized, talks, embeds in product([True, False], repeat=3):
+        found = Contents("model", unquantized, "llama", chat, talks, embeds)
+        assert Contents.recalled(json.loads(json.dumps(found.spelled())), "x.gguf") == found

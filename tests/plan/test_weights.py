@@ -11,7 +11,8 @@ from modelbuild.digest import xxh3
 from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
 from modelbuild.observed import Observed
-from modelbuild.plan.weights import CheckpointFolder, GgufFile, Weights, WeightsReader
+from modelbuild.plan.gguf_files import GgufFile
+from modelbuild.plan.weights import CheckpointFolder, Weights, WeightsReader
 from modelbuild.project.locate import Place
 from modelbuild.project.variant import File, From
 from tests.plan.test_plan import CHATML, CHECKPOINT, chatting, gguf_file

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.checkpoint.chat import Chat
+from modelbuild.checkpoint.ggufs import Contents
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed, unchanged
 from modelbuild.project import lock
@@ -31,6 +33,31 @@ def test_what_is_written_is_read_back_whatever_the_order() -> None:
     ]
 
 
+DIGESTS = f"{A} xxh3:{'d' * 32}"
+HEAD = {
+    "role": "model",
+    "architecture": "llama",
+    "unquantized": True,
+    "talks": True,
+    "chat": "{{ a }}\r\n\t\"\x7f'",
+    "eos": "</s>",
+}
+
+
+def test_weights_are_read_back_with_what_their_heads_say() -> None:
+    pins = {"./x.gguf": lock.with_head(DIGESTS, HEAD), "./a/model.safetensors": DIGESTS}
+    pins["./b/model.safetensors"] = lock.with_head(DIGESTS, {"parts": "draft projector"})
+    text = lock.encode({**pins, "a:latest": A})
+    assert lock.parse(text, "x.lock") == {**pins, "a:latest": A}
+    assert lock.weights(lock.parse(text, "x.lock"), "/p") == {
+        "/p/x.gguf": lock.Pinned(A, f"xxh3:{'d' * 32}", HEAD),
+        "/p/a/model.safetensors": lock.Pinned(A, f"xxh3:{'d' * 32}"),
+        "/p/b/model.safetensors": lock.Pinned(A, f"xxh3:{'d' * 32}", {"parts": "draft projector"}),
+    }
+    assert {*lock.HEAD_KEYS} == {*Contents("model", True, "", Chat("", "", "", ""), True, True).spelled()}
+
+
+X = 'version = 1\n[weights."x.gguf"]\n'
 WRONG = {
     "conflict": f'{M}<<<<<<< HEAD\n"a:latest" = "{A}"\n=======\n"a:latest" = "{B}"\n>>>>>>> theirs\n',
     "no_toml": f'{M}"a:latest" = sha256\n',
@@ -44,6 +71,11 @@ WRONG = {
     "unknown_key": "version = 1\n[modles]\n",
     "no_table": "version = 1\nmodels = 3\n",
     "several": f'version = 1\n[models]\nx = 1\n[checkpoints]\n"hf.co/a/b" = "main"\n"../../etc" = "{COMMIT}"\n',
+    "no_head": f'{X}digests = "{DIGESTS}"\nrole = "model"\narchitecture = 3\nunquantized = true\n',
+    "no_role": f'{X}digests = "{DIGESTS}"\nrole = "x"\narchitecture = ""\nunquantized = true\n',
+    "half_a_head": f'{X}digests = "{DIGESTS}"\nrole = "model"\n',
+    "no_digests": f'{X}role = "model"\n[weights."../y"]\n',
+    "unknown_in_head": f'{X}digests = "{DIGESTS}"\nrole = "model"\narchitecture = ""\nunquantized = true\ntalk = true\n',
     "deep": "x = " + "[" * 5000,
 }
 """Case -> the text of a lock."""

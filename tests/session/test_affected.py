@@ -6,7 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.digest import sha256
+from modelbuild.engine.graph import Source
 from modelbuild.errors import Error
+from modelbuild.project import lock
 from modelbuild.session import affected, revision
 from modelbuild.session.affected import Found
 from modelbuild.session.session import Session
@@ -125,6 +128,40 @@ def test_pointers_of_git_lfs_are_equal_to_themselves(repo: Project, start: Open)
     repo.write("weights/model.safetensors", pointer)
     git(repo.folder, "commit", "-qam", "pointers")
     assert since(start()).variants == []
+
+
+def pinned(project: Project, session: Session) -> None:
+    """Write the lock that a build with a remote cache writes."""
+    path = project.folder / "weights/model.safetensors"
+    digest = session.sources.digest(Source(str(path), "safetensors"))
+    (project.folder / "ModelBuild.lock").write_bytes(
+        lock.encode({"./weights/model.safetensors": f"{sha256(path.read_bytes())} {digest}"})
+    )
+
+
+@pytest.mark.parametrize("tracked", [True, False])
+def test_weights_that_are_not_here_are_what_the_lock_pins(
+    repo: Project, start: Open, monkeypatch: pytest.MonkeyPatch, tracked: bool
+) -> None:
+    """In git or not; and the lock may be newer than the revision."""
+    monkeypatch.setattr(affected, "SMALL", 1000)
+    monkeypatch.setattr(revision, "SMALL", 1000)
+    if not tracked:
+        repo.write(".gitignore", "/cache\n/models\n*.safetensors\n")
+        git(repo.folder, "rm", "-q", "--cached", "weights/model.safetensors")
+        git(repo.folder, "add", "-A")
+        git(repo.folder, "commit", "-qm", "two")
+    pinned(repo, start())
+    (repo.folder / "weights/model.safetensors").unlink()
+    found = since(start())
+    assert found.variants == [] and found.unchanged == 2
+    git(repo.folder, "add", "ModelBuild.lock")
+    git(repo.folder, "commit", "-qm", "three")
+    assert since(start()).unchanged == 2
+    text = (repo.folder / "ModelBuild.lock").read_text()
+    at = text.index("xxh3:") + 5
+    (repo.folder / "ModelBuild.lock").write_text(f"{text[:at]}{'0' * 32}{text[at + 32 :]}")
+    assert changes(since(start())) == {"base": "changed", "chat": "changed"}
 
 
 def test_a_project_that_was_not_there_is_added_whole(repo: Project, start: Open) -> None:

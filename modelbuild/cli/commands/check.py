@@ -78,6 +78,10 @@ def run(call: Invocation, targets: Sequence[str] = ()) -> int:
             report.warning(naming.untagged_warning(untagged))
         if awaited:
             report.note(not_pulled(awaited))
+        if away := sum(source.is_away() for source in graph.sources()):
+            report.note(
+                f"{plural(away, 'weights file')} not here: what is made of {'it' if away == 1 else 'them'} is not checked"
+            )
     if errors:
         report.errors(errors, told=True)
         return FAILED

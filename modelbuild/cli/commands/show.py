@@ -14,6 +14,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from modelbuild import lfs
 from modelbuild.checkpoint import ggufs
 from modelbuild.cli import one_installed
 from modelbuild.cli.invocation import GOOD, Invocation
@@ -224,7 +225,8 @@ def _adapter_rows(adapter: Applied) -> list[list[str]]:
     """What was applied of an adapter, and how much it changes."""
     name = os.path.relpath(adapter.path)
     if adapter.pairs is None:
-        return [[f"adapter {adapter.mode}", f"{name} (not built)", ""]]
+        why = "not built" if lfs.is_here(adapter.path) else "not here"
+        return [[f"adapter {adapter.mode}", f"{name} ({why})", ""]]
     left = f"; not applied: {listed(adapter.left)}" if adapter.left else ""
     tensors = plural(len(adapter.tensors), "tensor")
     rows = [

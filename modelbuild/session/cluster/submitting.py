@@ -299,7 +299,9 @@ class Submitting:
             return self._weights[source]
 
     def _described(self, source: Source) -> Weights | None:
-        """What a worker is told of weights; None of those that are not what they were."""
+        """What a worker is told of weights; None of those that are not what they were, or not here."""
+        if source.is_away():
+            return None
         digest = self._sources.digest(source)
         sha256 = self._cache.keys.contents(source, digest)
         try:

@@ -1,0 +1,269 @@
+"""A machine without the weights: adapters and GGUF files that the lock pins, and what was made of them, by the remote cache."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from modelbuild.tensors.formats import gguf, split
+from modelbuild.tensors.formats.limit import Limit
+from tests import adapters, zoo
+from tests.attacks.test_adapter_lies import gguf_file as adapter_file
+from tests.e2e.in_process import InProcess
+from tests.e2e.project import old
+from tests.e2e.test_projectors import SEEING
+from tests.e2e.test_quantize_options import importance
+from tests.e2e.test_remote_cache import Machine, pointer
+from tests.plan.test_plan import gguf_file
+
+PROJECTIONS = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+CASE = zoo.cases("llama")["bf16"]
+LARGE = (".safetensors", ".gguf")
+
+ADAPTERS = """\
+[cache]
+remote = "file://{share}"
+[model.merged]
+from = "./base"
+quantize = "q8_0"
+matrix.voice = ["peft", "mlx"]
+adapters = [{{ path = "${{matrix.voice}}", mode = "merge" }}]
+[model.layered]
+from = "./base"
+adapters = [{{ path = "peft" }}, {{ path = "mlx/adapters.safetensors", scale = 0.5 }}]
+"""
+
+
+class Clone(Machine):
+    """A clone of a project, whose large files can be left out."""
+
+    def __init__(self, folder: Path, toml: str) -> None:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        (folder.parent / "share").mkdir(exist_ok=True)
+        super().__init__(folder, "")
+        self.write("ModelBuild.toml", toml.format(share=folder.parent / "share"))
+
+    def large(self) -> list[Path]:
+        return sorted(
+            path for path in self.folder.rglob("*") if path.suffix in LARGE and self.models not in path.parents
+        )
+
+    def without(self, lock_of: Clone, left: str = "nothing") -> None:
+        """Take over a lock, and leave nothing or a pointer of each large file."""
+        self.write("ModelBuild.lock", (lock_of.folder / "ModelBuild.lock").read_text())
+        for path in self.large():
+            oid = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+            path.unlink()
+            if left == "pointer":
+                path.write_text(pointer(oid))
+            elif not list(path.parent.iterdir()):
+                # Git keeps no empty folders.
+                path.parent.rmdir()
+
+
+def with_adapters(folder: Path, toml: str = ADAPTERS) -> Clone:
+    clone = Clone(folder, toml)
+    zoo.write(folder / "base", CASE)
+    pairs = adapters.factors(CASE.shapes, r".*(q_proj|v_proj)")
+    adapters.write_peft(folder / "peft", pairs)
+    adapters.write_mlx(folder / "mlx", pairs)
+    return clone
+
+
+@pytest.mark.parametrize("left", ["nothing", "pointer"])
+def test_adapters_need_not_be_there(tmp_path: Path, left: str) -> None:
+    first, second = with_adapters(tmp_path / "first"), with_adapters(tmp_path / "second")
+    first.build()
+    second.without(first, left)
+    second.build()
+    assert second.computed == 0
+    assert second.tree() == first.tree()
+    assert second.build("--remote-cache", "off") == {}
+    # What nobody has built names what is missing.
+    second.write("ModelBuild.toml", ADAPTERS.replace("scale = 0.5", "scale = 0.25").format(share=tmp_path / "share"))
+    second.build("-k", code=1)
+    assert "adapters.safetensors" in second.errors and "the weights are not here" in second.errors
+    assert ("git lfs pull" in second.errors) == (left == "pointer")
+
+
+def test_what_is_there_counts_before_what_the_lock_pins(tmp_path: Path) -> None:
+    """The adapter of MLX was replaced by one of PEFT, which the lock does not know yet."""
+    clone = with_adapters(
+        tmp_path / "first", ADAPTERS.replace(', {{ path = "mlx/adapters.safetensors", scale = 0.5 }}', "")
+    )
+    clone.build()
+    assert '"mlx/adapters.safetensors"' in (clone.folder / "ModelBuild.lock").read_text()
+    (clone.folder / "mlx" / "adapters.safetensors").unlink()
+    (clone.folder / "peft" / "adapter_model.safetensors").rename(clone.folder / "mlx" / "adapter_model.safetensors")
+    (clone.folder / "peft" / "adapter_config.json").rename(clone.folder / "mlx" / "adapter_config.json")
+    clone.build("merged:mlx")
+    lock = (clone.folder / "ModelBuild.lock").read_text()
+    assert '"mlx/adapter_model.safetensors"' in lock
+
+
+GGUFS = """\
+[cache]
+remote = "file://{share}"
+[model.whole]
+from = "ggufs/chat.gguf"
+[model.small]
+from = "./ggufs/chat.gguf"
+quantize = "q8_0"
+[model.split]
+from = "./split/chat-00001-of-00003.gguf"
+quantize = "q4_0"
+[model.folder]
+from = "./seer"
+[model.many]
+from = "./ggufs/chat.gguf"
+projector = "p.gguf"
+adapters = [{{ path = "voice" }}, {{ path = "l.gguf", scale = 0.5 }}]
+draft = "ggufs/chat.gguf"
+[model.merged]
+from = "./ggufs/chat.gguf"
+quantize = "q8_0"
+adapters = [{{ path = "l.gguf", mode = "merge" }}]
+"""
+
+
+@pytest.fixture(scope="module")
+def chat(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A GGUF file of a chat model."""
+    project = InProcess(tmp_path_factory.mktemp("chat"))
+    project.checkpoint()
+    project.write("ModelBuild.toml", '[model.chat]\nfrom = "./weights"\n')
+    project.build()
+    return project.blob("chat:latest", "model")
+
+
+def with_ggufs(folder: Path, chat: bytes) -> Clone:
+    factors = {"blk.0.attn_q.weight.lora_a": (4, 256), "blk.0.attn_q.weight.lora_b": (256, 4)}
+    voice, tower = adapter_file(factors, fill=0.1), gguf_file("mmproj")
+    clone = Clone(folder, GGUFS)
+    clone.write("chat.Modelfile", "FROM ggufs/chat.gguf\nSYSTEM Hello.\n")
+    files = {"ggufs/chat.gguf": chat, "seer/chat.gguf": chat, "seer/mmproj.gguf": tower, "p.gguf": tower}
+    for name, data in {**files, "voice/a.gguf": voice, "l.gguf": voice}.items():
+        clone.write(name, "").write_bytes(data)
+    parts = split.parts(gguf.read_header(str(folder / "ggufs/chat.gguf")).table, Limit(0, 8))
+    assert len(parts) == 3
+    for number, part in enumerate(parts, 1):
+        tensors = [chat[each.offset : each.offset + each.length] for each in part.tensors]
+        data = b"".join(each + bytes(-len(each) % gguf.ALIGNMENT) for each in tensors)
+        clone.write(f"split/chat-{number:05}-of-00003.gguf", "").write_bytes(part.head + data)
+    for path in clone.large():
+        old(path)
+    return clone
+
+
+@pytest.mark.parametrize("left", ["nothing", "pointer"])
+def test_gguf_files_need_not_be_there(tmp_path: Path, chat: bytes, left: str) -> None:
+    first, second = with_ggufs(tmp_path / "first", chat), with_ggufs(tmp_path / "second", chat)
+    first.build()
+    assert first.computed > 0
+    second.without(first, left)
+    assert json.loads(second.run("--json", "list"))[0]["label"] == "whole"
+    second.run("check")
+    second.build("-n")
+    second.build()
+    assert second.computed == 0
+    assert second.tree() == first.tree()
+    assert second.build("--remote-cache", "off") == {}
+    assert (second.folder / "ModelBuild.lock").read_bytes() == (first.folder / "ModelBuild.lock").read_bytes()
+    for words in (["status"], ["show", "many"], ["show", "split"], ["explain"], ["verify", "--rebuild", "99"]):
+        second.run(*words)
+    # What nobody has built names what is missing.
+    second.write("ModelBuild.toml", '[model.new]\nfrom = "./ggufs/chat.gguf"\nquantize = "q5_0"\n')
+    second.build("new", code=1)
+    assert "ggufs/chat.gguf" in second.errors
+    assert ("git lfs pull" in second.errors) == (left == "pointer")
+
+
+def test_a_gguf_file_that_came_back_is_read_and_the_lock_follows(tmp_path: Path, chat: bytes) -> None:
+    toml = '[cache]\nremote = "file://{share}"\n[model.a]\nfrom = "./x.gguf"\n'
+    first, second = Clone(tmp_path / "first", toml), Clone(tmp_path / "second", toml)
+    (first.folder / "x.gguf").write_bytes(chat)
+    first.build()
+    second.write("ModelBuild.lock", (first.folder / "ModelBuild.lock").read_text())
+    second.build()
+    (second.folder / "x.gguf").write_bytes(flipped(chat))
+    second.build("--locked")
+    assert second.manifest("a:latest") != first.manifest("a:latest")
+    assert (second.folder / "ModelBuild.lock").read_bytes() == (first.folder / "ModelBuild.lock").read_bytes()
+    second.build("--remote-cache", "read", "--force")
+    assert (second.folder / "ModelBuild.lock").read_bytes() == (first.folder / "ModelBuild.lock").read_bytes()
+    second.build("--force")
+    assert (second.folder / "ModelBuild.lock").read_bytes() != (first.folder / "ModelBuild.lock").read_bytes()
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def test_a_lock_without_heads_still_counts_for_what_it_has(tmp_path: Path, chat: bytes) -> None:
+    toml = '[cache]\nremote = "file://{share}"\n[model.a]\nfrom = "./x.gguf"\n'
+    clone = Clone(tmp_path / "first", toml)
+    clone.write("ModelBuild.lock", f'version = 1\n[weights]\n"x.gguf" = "sha256:{"a" * 64} xxh3:{"b" * 32}"\n')
+    clone.build(code=2)
+    assert "x.gguf" in clone.errors
+    (clone.folder / "x.gguf").write_bytes(chat)
+    clone.build()
+    assert 'role = "model"' in (clone.folder / "ModelBuild.lock").read_text()
+
+
+def test_the_same_content_elsewhere_does(tmp_path: Path, chat: bytes) -> None:
+    first, second = with_ggufs(tmp_path / "first", chat), with_ggufs(tmp_path / "second", chat)
+    first.build()
+    tower = (second.folder / "p.gguf").read_bytes()
+    second.without(first)
+    second.write("ggufs/chat.gguf", "").write_bytes(chat)
+    second.write("seer/mmproj.gguf", "").write_bytes(tower)
+    second.build("folder", "small", "--remote-cache", "off")
+    assert second.computed > 0
+    for name in ("folder:latest", "small:latest"):
+        assert second.manifest(name) == first.manifest(name)
+
+
+SEER = """\
+[cache]
+remote = "file://{share}"
+[model.seer]
+from = "./base"
+quantize = "q8_0"
+template = "{{{{ .Prompt }}}}"
+"""
+
+
+def test_the_lock_says_whether_a_checkpoint_has_a_projector(tmp_path: Path) -> None:
+    """Without an index, only the tensors tell."""
+    first, second = Clone(tmp_path / "first", SEER), Clone(tmp_path / "second", SEER)
+    for each in (first, second):
+        zoo.write(each.folder / "base", SEEING)
+    first.build()
+    assert 'parts = "projector"' in (first.folder / "ModelBuild.lock").read_text()
+    second.without(first)
+    second.build()
+    assert second.computed == 0
+    assert second.tree() == first.tree()
+    # A lock that was written before does not tell.
+    lock = (second.folder / "ModelBuild.lock").read_text()
+    digests = lock.partition('digests = "')[2].partition('"')[0]
+    second.write("ModelBuild.lock", f'version = 1\n[weights]\n"base/model.safetensors" = "{digests}"\n')
+    second.build(code=2)
+    assert "the lock does not say whether they have a projector or a draft" in second.errors
+
+
+@pytest.mark.parametrize("left", ["nothing", "pointer"])
+def test_an_importance_matrix_need_not_be_there(tmp_path: Path, left: str) -> None:
+    toml = '[cache]\nremote = "file://{share}"\n[model.a]\nfrom = "./weights"\nquantize = "q4_K_M"\nimatrix = "./im.gguf"\n'
+    first, second = Clone(tmp_path / "first", toml), Clone(tmp_path / "second", toml)
+    for each in (first, second):
+        each.checkpoint()
+        importance(each.folder / "im.gguf", [f"blk.{n}.{x}.weight" for n in (0, 1) for x in PROJECTIONS])
+    first.build()
+    second.without(first, left)
+    second.build()
+    assert second.computed == 0
+    assert second.tree() == first.tree()
