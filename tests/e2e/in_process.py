@@ -17,6 +17,6 @@ class InProcess(Project):
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             done = main(self.command(*words, **places)[3:])
-        self.errors = err.getvalue()
+        self.errors, self.code = err.getvalue(), done
         assert code is None or done == code, (done, out.getvalue(), self.errors)
         return out.getvalue()

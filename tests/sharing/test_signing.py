@@ -13,7 +13,7 @@ from modelbuild.errors import Error
 from modelbuild.remotes import RECORDS
 from modelbuild.sharing.cache import SharedCache
 from modelbuild.sharing.record import Record
-from modelbuild.sharing.signing import Signer, Trust, public
+from modelbuild.sharing.signing import Signer, Trust, Untrusted, public
 from tests.sharing.shared_toy import TEXT, Machine, Memory
 
 MADE = ("321" + TEXT).encode()
@@ -41,7 +41,8 @@ def test_what_is_signed_is_believed_and_nothing_else(tmp_path: Path, format: Pri
 @pytest.mark.parametrize("value", [r'"\ud800"', "NaN", "1e999"])
 def test_what_has_no_spelling_is_not_believed(tmp_path: Path, value: str) -> None:
     record = f'{{"v": 1, "key": "a", "signature": "", "more": {value}}}'
-    assert Record.decode(record.encode(), "a", pair(tmp_path)[1]) is None
+    with pytest.raises(Untrusted):
+        Record.decode(record.encode(), "a", pair(tmp_path)[1])
 
 
 def test_a_record_that_somebody_else_wrote_is_refused(tmp_path: Path) -> None:
