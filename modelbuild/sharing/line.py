@@ -27,6 +27,9 @@ FLOOR = 100_000
 """Bytes a second below which a large answer is given up after that."""
 
 
+PAUSE = 0.5
+"""Seconds before something is sent a second time; three times as many before the next."""
+
 T = TypeVar("T")
 
 
@@ -132,7 +135,7 @@ class Line:
 
     def pause(self, failures: int) -> float:
         """Seconds to wait before something is sent again. One that was never heard is not waited for."""
-        return 0.5 * 3 ** (failures - 1) if self._heard else 0.0
+        return PAUSE * 3 ** (failures - 1) if self._heard else 0.0
 
     def _fault(self, direction: str, error: Error, begun: float) -> None:
         with self._mutex:

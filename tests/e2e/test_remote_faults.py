@@ -7,26 +7,27 @@ import os
 import random
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from modelbuild import remotes
 from modelbuild.digest import canonical
 from modelbuild.registry.patience import Patience
 from modelbuild.remotes import http, s3
+from modelbuild.remotes.folder import Folder
 from modelbuild.sharing import line
-from tests.e2e import warm
-from tests.e2e.test_remote_cache import TOML, Machine
-from tests.remotes.buckets import bucket
+from tests.e2e.test_remote_cache import Machine
 from tests.remotes.nginx import Nginx
-from tests.remotes.webdav import Server, serving
+from tests.remotes.stores import Place, place
+from tests.remotes.webdav import serving
 from tests.remotes.wire import Wire, wire
 
 SEED = 20261
@@ -35,27 +36,23 @@ SEED = 20261
 SECONDS = 20.0
 """That a build may take with the patience of these tests, on a machine that does other things too."""
 
-FEW, MANY = 3, 50
+FEW, SOME, MANY = 3, 10, 50
+"""Tries: in all tests, with a server of S3's protocol that takes a second for each, and with peers."""
 
 FAULTS = ["dies", "restarts", "stalls", "cuts", "flips", "busy"]
-
-AT_REST = ["blobless", "recordless", "flipped", "cut", "exchanged"]
 
 peer = pytest.mark.peer
 
 
-class Place(NamedTuple):
-    """A store as the project names it, the wire to it, and a way to empty it and fill it with some of the files of a whole one."""
-
-    url: str
-    wire: Wire
-    fill: Callable[[dict[str, bytes]], None]
-    taken: Callable[[], dict[str, bytes]]
+def patient(test: Any) -> Any:
+    """Has a test wait as long as users do."""
+    test.patient = True
+    return test
 
 
 @pytest.fixture(autouse=True)
 def impatient(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "patient" not in request.keywords:
+    if not hasattr(request.function, "patient"):
         short = Patience(tries=2, unheard=1, pause=0.02, longest=1.5, connect=0.5, silence=0.5)
         monkeypatch.setattr(http, "PATIENCE", short)
         monkeypatch.setattr(line, "PATIENCE", 1.0)
@@ -89,6 +86,15 @@ def lock(tmp_path_factory: pytest.TempPathFactory) -> str:
     return (machine.folder / "ModelBuild.lock").read_text()
 
 
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The file of a key that signs, and the public one."""
+    key = Ed25519PrivateKey.generate()
+    path = tmp_path_factory.mktemp("keys") / "key"
+    path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return path, key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
 def new(folder: Path, url: str) -> Machine:
     folder.mkdir(parents=True, exist_ok=True)
     machine = Machine(folder, url)
@@ -96,65 +102,6 @@ def new(folder: Path, url: str) -> Machine:
     for path in (folder / "weights").iterdir():
         os.utime(path, (1e9, 1e9))
     return machine
-
-
-@contextmanager
-def place(store: str, folder: Path) -> Iterator[Place]:
-    """A store behind a wire."""
-    with ExitStack() as stack:
-        if store == "http":
-            server = stack.enter_context(serving())
-            between = stack.enter_context(wire(server.server_address[1]))
-
-            def fill(files: dict[str, bytes]) -> None:
-                server.files = {f"/cache/{name}": data for name, data in files.items()}
-
-            def taken() -> dict[str, bytes]:
-                return {path.removeprefix("/cache/"): data for path, data in server.files.items()}
-
-            yield Place(f"http://127.0.0.1:{between.port}/cache", between, fill, taken)
-        elif store == "nginx":
-            nginx = Nginx(folder / "nginx")
-            stack.callback(nginx.kill)
-            between = stack.enter_context(wire(nginx.port))
-            yield Place(f"http://127.0.0.1:{between.port}", between, *of_folder(nginx.files))
-        else:
-            url = stack.enter_context(bucket())
-            between = stack.enter_context(wire(int(os.environ["AWS_ENDPOINT_URL"].rpartition(":")[2])))
-            fill_bucket, taken_bucket = of_bucket(url)
-            os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{between.port}"
-            yield Place(url, between, fill_bucket, taken_bucket)
-
-
-def of_folder(root: Path) -> tuple[Callable[[dict[str, bytes]], None], Callable[[], dict[str, bytes]]]:
-    def fill(files: dict[str, bytes]) -> None:
-        for each in root.iterdir():
-            shutil.rmtree(each)
-        for name, data in files.items():
-            (root / name).parent.mkdir(exist_ok=True)
-            (root / name).write_bytes(data)
-
-    def taken() -> dict[str, bytes]:
-        return {str(path.relative_to(root)): path.read_bytes() for path in root.glob("*/*")}
-
-    return fill, taken
-
-
-def of_bucket(url: str) -> tuple[Callable[[dict[str, bytes]], None], Callable[[], dict[str, bytes]]]:
-    import boto3
-
-    name, _, prefix = url.removeprefix("s3://").partition("/")
-    client = boto3.resource("s3", endpoint_url=os.environ["AWS_ENDPOINT_URL"]).Bucket(name)
-
-    def fill(files: dict[str, bytes]) -> None:
-        client.objects.all().delete()
-        for file, data in files.items():
-            client.put_object(Key=f"{prefix}/{file}", Body=data)
-
-    def taken() -> dict[str, bytes]:
-        return {each.key.removeprefix(f"{prefix}/"): each.get()["Body"].read() for each in client.objects.all()}
-
-    return fill, taken
 
 
 def some(files: dict[str, bytes], chosen: random.Random) -> dict[str, bytes]:
@@ -222,7 +169,7 @@ def on_the_way(
         ("http", FEW),
         pytest.param("http", MANY, marks=peer),
         pytest.param("nginx", MANY, marks=peer),
-        pytest.param("s3", MANY, marks=peer),
+        pytest.param("s3", SOME, marks=peer),
     ],
 )
 def test_a_fault_on_the_way_costs_time_alone(
@@ -232,3 +179,279 @@ def test_a_fault_on_the_way_costs_time_alone(
     with place(store, tmp_path) as at:
         on_the_way(tries, at, fault, whole, expected, lock)
     assert tries.hits >= count // 2
+
+
+def damaged(files: dict[str, bytes], how: str, chosen: random.Random) -> dict[str, bytes]:
+    """What is left of a store's files after an accident, or after a hand that means harm."""
+    found = dict(files)
+    records, blobs = (sorted(name for name in files if name.startswith(kind)) for kind in ("ac/", "cas/"))
+    of = {"blobless": blobs, "recordless": records, "exchanged": records, "forged": records}.get(
+        how, [*records, *blobs]
+    )
+    hurt = chosen.sample(of, chosen.randint(1, len(of)))
+    others = chosen.sample(hurt, len(hurt))
+    for name, other in zip(hurt, others, strict=True):
+        place, data = chosen.randrange(len(files[name])), files[name]
+        if how in ("blobless", "recordless"):
+            del found[name]
+        elif how == "flipped":
+            found[name] = data[:place] + bytes([data[place] ^ 1 << chosen.randrange(8)]) + data[place + 1 :]
+        elif how == "cut":
+            found[name] = data[:place]
+        else:
+            found[name] = forged(name, files[other], how == "forged" and chosen.random() < 0.5)
+    return found
+
+
+def forged(name: str, record: bytes, rewritten: bool) -> bytes:
+    """The record of another action: as it is, or rewritten to be of this one."""
+    value = json.loads(record)
+    if rewritten:
+        value["key"] = name.removeprefix("ac/")
+    return canonical(value)
+
+
+@pytest.mark.parametrize("how", ["blobless", "recordless", "flipped", "cut", "exchanged"])
+@pytest.mark.parametrize(
+    ("store", "count"),
+    [
+        ("folder", FEW),
+        pytest.param("folder", MANY, marks=peer),
+        pytest.param("nginx", MANY, marks=peer),
+        pytest.param("s3", SOME, marks=peer),
+    ],
+)
+def test_a_store_with_damaged_files_costs_time_alone(
+    tmp_path: Path, store: str, count: int, how: str, whole: dict[str, bytes], expected: dict[str, bytes], lock: str
+) -> None:
+    tries = Tries(tmp_path, f"{how} {store}", count)
+    with place(store, tmp_path) as at:
+        for number, (chosen, folder, told) in enumerate(tries):
+            files = damaged(whole, how, chosen)
+            tries.hits += files != whole
+            at.fill(files)
+            built(new(folder / "first", at.url), expected, told, lock if number % 5 == 4 else None)
+            built(new(folder / "second", at.url), expected, told)
+    assert tries.hits >= count // 2
+
+
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=peer)])
+def test_a_tampered_record_is_not_believed_where_records_are_signed(
+    tmp_path: Path, count: int, keys: tuple[Path, str], expected: dict[str, bytes]
+) -> None:
+    """Forged and damaged records: none is taken, each is sent anew by who signs, and the remote is not given up for the forged."""
+    tries = Tries(tmp_path, "forged folder", count)
+    with place("folder", tmp_path) as at:
+        signed(new(tmp_path / "sender", at.url), keys).build()
+        whole = at.kept()
+        for chosen, folder, told in tries:
+            how = chosen.choice(["forged", "forged", "flipped"])
+            at.fill(damaged(whole, how, chosen))
+            first = signed(new(folder / "first", at.url), keys)
+            built(first, expected, told)
+            changed = [name for name in whole if at.kept().get(name) != whole[name]]
+            tries.hits += bool(first.told("unsigned"))
+            assert len(first.told("unsigned")) <= 1, told
+            if how == "forged":
+                assert not first.told("remote-lost"), told
+                assert not changed or not any(name.startswith("cas/") for name in changed), told
+            built(signed(new(folder / "second", at.url), keys), expected, told)
+    assert tries.hits >= count // 3
+
+
+def signed(machine: Machine, keys: tuple[Path, str]) -> Machine:
+    text = f'sign = "{keys[0]}"\ntrust = ["{keys[1]}"]\n[model.'
+    machine.write("ModelBuild.toml", (machine.folder / "ModelBuild.toml").read_text().replace("[model.", text, 1))
+    return machine
+
+
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=peer)])
+def test_a_folder_that_goes_away_costs_time_alone(
+    tmp_path: Path, count: int, whole: dict[str, bytes], expected: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a share that is no longer mounted, at any request."""
+    tries, share, path = Tries(tmp_path, "dies folder", count), tmp_path / "share", Folder._path
+    left = 0
+
+    def counted(self: Folder, kind: str, digest: str) -> str:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            share.rename(tmp_path / "gone")
+        return path(self, kind, digest)
+
+    monkeypatch.setattr(Folder, "_path", counted)
+    with place("folder", tmp_path) as at:
+        for chosen, folder, told in tries:
+            at.fill(some(whole, chosen))
+            left = chosen.randint(1, 12)
+            built(new(folder / "first", at.url), expected, told)
+            tries.hits += not share.exists()
+            if not share.exists():
+                (tmp_path / "gone").rename(share)
+            left = 0
+            built(new(folder / "second", at.url), expected, told)
+    assert tries.hits >= count // 2
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(MANY, marks=peer)])
+def test_a_client_that_is_killed_leaves_a_store_that_others_build_from(
+    tmp_path: Path, count: int, whole: dict[str, bytes], expected: dict[str, bytes]
+) -> None:
+    """At any request that it makes."""
+    tries = Tries(tmp_path, "killed http", count)
+    with serving() as server:
+        for chosen, folder, told in tries:
+            server.files = {f"/cache/{name}": data for name, data in some(whole, chosen).items()}
+            first = new(folder / "first", server.url)
+            left, killed = chosen.randint(1, 40 if len(server.files) < len(whole) else 10), threading.Event()
+
+            def kill(handler: Any, killed: threading.Event = killed) -> bool:
+                nonlocal left
+                left -= 1
+                if left <= 0:
+                    killed.set()
+                return False
+
+            server.fault = kill
+            with subprocess.Popen(first.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+                while process.poll() is None and not killed.wait(0.002):
+                    pass
+                process.kill()
+            tries.hits += process.returncode == -signal.SIGKILL
+            server.fault = lambda handler: False
+            built(first, expected, told)
+            built(new(folder / "second", server.url), expected, told)
+    assert tries.hits >= count // 2
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(MANY, marks=peer)])
+def test_two_clients_that_send_at_once_send_the_same(
+    tmp_path: Path, count: int, whole: dict[str, bytes], expected: dict[str, bytes]
+) -> None:
+    """In processes of their own, the second begun a random moment after the first."""
+    tries = Tries(tmp_path, "two at once folder", count)
+    with place("folder", tmp_path) as at:
+        for chosen, folder, told in tries:
+            at.fill(some(whole, chosen))
+            machines = [new(folder / name, at.url) for name in ("first", "second")]
+            processes = []
+            for machine, moment in zip(machines, (0.0, chosen.uniform(0, 0.4)), strict=True):
+                time.sleep(moment)
+                processes.append(subprocess.Popen(machine.command("-q"), stderr=subprocess.PIPE, text=True))
+            for machine, process in zip(machines, processes, strict=True):
+                _, errors = process.communicate(timeout=60)
+                assert process.returncode == 0 and machine.tree() == expected, (told, errors)
+            tries.hits += 1
+            kept = at.kept()
+            assert {name: data for name, data in kept.items() if name.startswith("cas/")}.items() <= whole.items(), told
+            built(new(folder / "third", at.url), expected, told)
+
+
+@peer
+@patient
+def test_a_server_that_stops_in_the_middle_is_given_up_in_time(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    """With the patience that users have: nginx gets SIGSTOP, and says nothing on connections that stand."""
+    nginx = Nginx(tmp_path / "nginx")
+    try:
+        with wire(nginx.port) as between:
+            machine = new(tmp_path / "machine", f"http://127.0.0.1:{between.port}")
+            watch = threading.Thread(
+                target=at_piece, args=(between, 20, lambda: nginx.signal(signal.SIGSTOP)), daemon=True
+            )
+            watch.start()
+            begun = time.monotonic()
+            machine.build()
+            seconds = time.monotonic() - begun
+    finally:
+        nginx.kill()
+    print(f"with nginx stopped, the build took {seconds:.1f} s")
+    assert machine.tree() == expected
+    assert seconds < 75
+    assert machine.told("remote-lost")
+    (shared,) = machine.told("shared")
+    assert shared["left"]
+
+
+@peer
+@patient
+def test_uploads_go_on_once_a_server_is_started_again(tmp_path: Path, expected: dict[str, bytes]) -> None:
+    """nginx is killed in the middle of the uploads, and started again half a second later."""
+    nginx = Nginx(tmp_path / "nginx")
+
+    def restart() -> None:
+        nginx.kill()
+        time.sleep(0.5)
+        nginx.start()
+
+    try:
+        with wire(nginx.port) as between:
+            machine = new(tmp_path / "machine", f"http://127.0.0.1:{between.port}")
+            watch = threading.Thread(target=at_piece, args=(between, 24, restart), daemon=True)
+            watch.start()
+            machine.build()
+            watch.join(20)
+            assert machine.tree() == expected
+            assert machine.told("shared")[0]["left"] == 0
+            assert not machine.told("remote-lost")
+    finally:
+        nginx.kill()
+
+
+def at_piece(between: Wire, number: int, act: Callable[[], None]) -> None:
+    while between.passed < number:
+        time.sleep(0.001)
+    act()
+
+
+def test_uploads_wait_as_long_as_a_busy_server_asks(tmp_path: Path) -> None:
+    """429 with Retry-After to all that is sent in one second: all is there in the end, and the remote is not given up."""
+    with serving() as server:
+        end = 0.0
+
+        def busy(handler: Any) -> bool:
+            nonlocal end
+            end = end or time.monotonic() + 0.7
+            if handler.command != "PUT" or time.monotonic() > end:
+                return False
+            handler.answer(429, Retry_After="1")
+            return True
+
+        server.fault = busy
+        machine = new(tmp_path, server.url)
+        machine.build("chat:q8_0")
+        assert not machine.told("remote-lost")
+        assert machine.told("shared")[0]["left"] == 0
+
+
+@pytest.mark.parametrize("scheme", ["http", pytest.param("s3", marks=peer)])
+@patient
+def test_ctrl_c_does_not_wait_for_a_server_that_says_nothing(
+    tmp_path: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        host = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        if scheme == "s3":
+            pytest.importorskip("obstore")
+            for name, value in {
+                "ENDPOINT_URL": host,
+                "ACCESS_KEY_ID": "a",
+                "SECRET_ACCESS_KEY": "b",
+                "REGION": "c",
+            }.items():
+                monkeypatch.setenv(f"AWS_{name}", value)
+        machine = new(tmp_path, host if scheme == "http" else "s3://bucket/prefix")
+        with subprocess.Popen(
+            machine.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as process:
+            client, _ = silent.accept()
+            with client:
+                client.recv(1)
+                begun = time.monotonic()
+                process.send_signal(signal.SIGINT)
+                _, errors = process.communicate(timeout=60)
+                seconds = time.monotonic() - begun
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert seconds < 3, seconds
