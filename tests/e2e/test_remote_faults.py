@@ -167,7 +167,6 @@ def on_the_way(
     ("store", "count"),
     [
         ("http", FEW),
-        pytest.param("http", MANY, marks=peer),
         pytest.param("nginx", MANY, marks=peer),
         pytest.param("s3", SOME, marks=peer),
     ],
@@ -217,7 +216,6 @@ def forged(name: str, record: bytes, rewritten: bool) -> bytes:
     [
         ("folder", FEW),
         pytest.param("folder", MANY, marks=peer),
-        pytest.param("nginx", MANY, marks=peer),
         pytest.param("s3", SOME, marks=peer),
     ],
 )
