@@ -24,7 +24,7 @@ from modelbuild.registry.patience import Patience
 from modelbuild.remotes import http, s3
 from modelbuild.remotes.folder import Folder
 from modelbuild.sharing import line
-from tests.e2e.test_remote_cache import Machine
+from tests.e2e.test_remote_cache import TOML, Machine
 from tests.remotes.nginx import Nginx
 from tests.remotes.stores import Place, place
 from tests.remotes.webdav import serving
@@ -98,6 +98,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def new(folder: Path, url: str) -> Machine:
     folder.mkdir(parents=True, exist_ok=True)
     machine = Machine(folder, url)
+    machine.write("ModelBuild.toml", TOML.format(remote=url).replace('"q8_0", "q4_0"', '"q8_0"'))
     machine.checkpoint()
     for path in (folder / "weights").iterdir():
         os.utime(path, (1e9, 1e9))
@@ -134,16 +135,16 @@ class Tries:
     def __init__(self, folder: Path, what: str, count: int) -> None:
         self._folder = folder
         self._what = what
-        self._count = count
+        self.count = count
         self.hits = 0
 
     def __iter__(self) -> Iterator[tuple[random.Random, Path, str]]:
-        for number in range(self._count):
+        for number in range(self.count):
             told = f"seed {SEED}, {self._what}, try {number}"
             folder = self._folder / f"try{number}"
             yield random.Random(told), folder, told
             shutil.rmtree(folder, ignore_errors=True)
-        print(f"{self._what}: {self.hits} of {self._count} tries hit, seed {SEED}")
+        print(f"{self._what}: {self.hits} of {self.count} tries hit, seed {SEED}")
 
 
 def on_the_way(
@@ -154,12 +155,13 @@ def on_the_way(
         files = some(whole, chosen)
         at.wire.clear()
         at.fill(files)
-        pieces = 2 * len(whole) if len(files) < len(whole) else 20
+        pieces = 2 * len(whole) if len(files) < len(whole) else 10
         at.wire.fail(fault, chosen.randrange(pieces), chosen.randrange(1 << 30))
         built(new(folder / "first", at.url), expected, told, lock if number % 5 == 4 else None)
         tries.hits += at.wire.hit
         at.wire.clear()
-        built(new(folder / "second", at.url), expected, told)
+        if tries.count > FEW or number == FEW - 1:
+            built(new(folder / "second", at.url), expected, told)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -198,7 +200,7 @@ def damaged(files: dict[str, bytes], how: str, chosen: random.Random) -> dict[st
         elif how == "cut":
             found[name] = data[:place]
         else:
-            found[name] = forged(name, files[other], how == "forged" and chosen.random() < 0.5)
+            found[name] = forged(name, files[other], how == "forged")
     return found
 
 
@@ -229,7 +231,8 @@ def test_a_store_with_damaged_files_costs_time_alone(
             tries.hits += files != whole
             at.fill(files)
             built(new(folder / "first", at.url), expected, told, lock if number % 5 == 4 else None)
-            built(new(folder / "second", at.url), expected, told)
+            if count > FEW or number == FEW - 1:
+                built(new(folder / "second", at.url), expected, told)
     assert tries.hits >= count // 2
 
 
@@ -243,7 +246,7 @@ def test_a_tampered_record_is_not_believed_where_records_are_signed(
         signed(new(tmp_path / "sender", at.url), keys).build()
         whole = at.kept()
         for chosen, folder, told in tries:
-            how = chosen.choice(["forged", "forged", "flipped"])
+            how = chosen.choice(["forged", "forged", "exchanged", "flipped"])
             at.fill(damaged(whole, how, chosen))
             first = signed(new(folder / "first", at.url), keys)
             built(first, expected, told)
@@ -282,7 +285,7 @@ def test_a_folder_that_goes_away_costs_time_alone(
     with place("folder", tmp_path) as at:
         for chosen, folder, told in tries:
             at.fill(some(whole, chosen))
-            left = chosen.randint(1, 12)
+            left = chosen.randint(1, 8)
             built(new(folder / "first", at.url), expected, told)
             tries.hits += not share.exists()
             if not share.exists():
@@ -302,7 +305,7 @@ def test_a_client_that_is_killed_leaves_a_store_that_others_build_from(
         for chosen, folder, told in tries:
             server.files = {f"/cache/{name}": data for name, data in some(whole, chosen).items()}
             first = new(folder / "first", server.url)
-            left, killed = chosen.randint(1, 40 if len(server.files) < len(whole) else 10), threading.Event()
+            left, killed = chosen.randint(1, 24 if len(server.files) < len(whole) else 6), threading.Event()
 
             def kill(handler: Any, killed: threading.Event = killed) -> bool:
                 nonlocal left
