@@ -35,9 +35,10 @@ def pool_classes(longest: float, stop: Stop) -> dict[str, type[HTTPConnectionPoo
         def connect(self) -> None:
             _connect(super().connect, stop)
 
-        def request(self, *arguments: Any, **named: Any) -> None:
-            with _Deadline(self, math.inf, stop):
-                super().request(*arguments, **named)
+        def request(self, method: str, url: str, body: Any = None, *arguments: Any, **named: Any) -> None:
+            # Only a body can be more than a server takes in that reads nothing.
+            with _Deadline(self, math.inf, stop) if body is not None else contextlib.nullcontext():
+                super().request(method, url, body, *arguments, **named)
 
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]
             with _Deadline(self, longest, stop):
@@ -47,9 +48,10 @@ def pool_classes(longest: float, stop: Stop) -> dict[str, type[HTTPConnectionPoo
         def connect(self) -> None:
             _connect(super().connect, stop)
 
-        def request(self, *arguments: Any, **named: Any) -> None:
-            with _Deadline(self, math.inf, stop):
-                super().request(*arguments, **named)
+        def request(self, method: str, url: str, body: Any = None, *arguments: Any, **named: Any) -> None:
+            # Only a body can be more than a server takes in that reads nothing.
+            with _Deadline(self, math.inf, stop) if body is not None else contextlib.nullcontext():
+                super().request(method, url, body, *arguments, **named)
 
         def getresponse(self) -> HTTPResponse:  # type: ignore[override]
             with _Deadline(self, longest, stop):
