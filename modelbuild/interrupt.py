@@ -27,6 +27,16 @@ class Ended(KeyboardInterrupt):
         self.number = number
 
 
+class Stop:
+    """Says that all that is under way is to end. No lock is taken: a handler of a signal may say it, whatever it interrupts."""
+
+    def __init__(self) -> None:
+        self.is_set = False
+
+    def set(self) -> None:
+        self.is_set = True
+
+
 _heard: KeyboardInterrupt | None = None
 """What was heard, and not raised yet."""
 _abort: Callable[[], None] | None = None

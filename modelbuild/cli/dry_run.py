@@ -11,7 +11,7 @@ from modelbuild.cli.fetched import not_pulled, show_wanted, waiting, wrong
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
 from modelbuild.cli.places import here, shown_path
 from modelbuild.cli.progress import broken_events, no_work
-from modelbuild.cli.sentences import because, forecasts, remote_lost, to_come
+from modelbuild.cli.sentences import because, forecasts, of_remote, to_come
 from modelbuild.cli.tables import hanging
 from modelbuild.engine.sources import ALL, BUILD
 from modelbuild.project.broken import told
@@ -34,9 +34,9 @@ def forecast(call: Invocation, selection: Selection, *, explain: bool, models: b
 
 
 def _hear(report: Report, event: Event) -> None:
-    """Say that the remote cache cannot be asked. How far an answer has come is nothing to tell."""
-    if event["event"] == "remote-lost":
-        report.object(event) if report.as_json else report.note(remote_lost(event))
+    """Say that the remote cache cannot be asked, or believed. How far an answer has come is nothing to tell."""
+    if event["event"] in ("remote-lost", "unsigned"):
+        report.object(event) if report.as_json else report.note(of_remote(event))
 
 
 def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: bool, force: bool) -> int:

@@ -118,6 +118,9 @@ EVENTS: dict[str, Kind] = {
         "The remote cache is not used any more in this build.",
         {"remote": TEXT, "direction": _words("read", "write"), "error": ERROR},
     ),
+    "unsigned": Kind(
+        "The remote cache has results that no key of `trust` signed: they are passed over.", {"remote": TEXT}
+    ),
     "changed": Kind(
         "A step became what it is, in the last build that changed something.",
         {**STEP, "at": SECONDS, "foreign": FOREIGN, **WHY},

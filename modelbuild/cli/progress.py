@@ -13,8 +13,8 @@ from modelbuild.cli.sentences import (
     because,
     exchanged,
     of_cluster,
+    of_remote,
     ran_open,
-    remote_lost,
     replaced,
     summed_up,
     taken,
@@ -175,8 +175,8 @@ class Lines(Progress):
                     self.line(f"log of {event['tool']}: {event['log']}")
             case "distrust":
                 self.line(f"the cache's records are wrong ({event['path']}): everything is rebuilt")
-            case "remote-lost":
-                self.line(remote_lost(event))
+            case "remote-lost" | "unsigned":
+                self.line(of_remote(event))
             case "cluster":
                 self.line(of_cluster(event))
             case "brought":

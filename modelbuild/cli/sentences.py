@@ -47,8 +47,10 @@ def of_cluster(event: Event) -> str:
     return f"the cluster at {event['scheduler']} has {workers}, which run {actions} at once"
 
 
-def remote_lost(event: Event) -> str:
-    """That a remote cache is given up for this build."""
+def of_remote(event: Event) -> str:
+    """That a remote cache is given up for this build, or has what is not believed."""
+    if event["event"] == "unsigned":
+        return f"the remote cache '{event['remote']}' has results that no key of [cache] trust signed: they are passed over"
     doing = "asked" if event["direction"] == "read" else "sent to"
     return f"the remote cache is no longer {doing} in this build: {event['error'].removeprefix('error: ')}"
 

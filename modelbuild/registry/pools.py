@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from modelbuild.interrupt import Stop
 from modelbuild.registry import machine
 from modelbuild.registry.origin import Origin
 from modelbuild.registry.patience import Patience
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 class Pools:
     """All pools of a transport. `ca_files` are trusted for every host; raises Error where they cannot be."""
 
-    def __init__(self, ca_files: tuple[str, ...], patience: Patience) -> None:
+    def __init__(self, ca_files: tuple[str, ...], patience: Patience, stop: Stop) -> None:
         self._ca_files = ca_files
         self._patience = patience
+        self._stop = stop
         self._mutex = threading.Lock()
         self._pools: dict[tuple[str, Proxy | None, tuple[str, ...]], PoolManager] = {}
         self._contexts: dict[tuple[str, ...], ssl.SSLContext] = {}
@@ -48,7 +50,7 @@ class Pools:
                 else:
                     secret = make_headers(proxy_basic_auth=proxy.credentials) if proxy.credentials else None
                     made = ProxyManager(proxy.url, proxy_headers=secret, **options)
-                made.pool_classes_by_scheme = pool_classes(self._patience.longest)
+                made.pool_classes_by_scheme = pool_classes(self._patience.longest, self._stop)
                 self._pools[origin.scheme, proxy, roots] = made
             return made
 

@@ -181,11 +181,12 @@ class Transport:
         self.patience = patience or Patience()
         self.chunk = CHUNK if not limit_rate else max(1 << 10, min(CHUNK, int(limit_rate / 10)))
         """Bytes that are read from a connection at once."""
-        self._mutex = threading.Lock()
-        self._pools = Pools((ca_file,) if ca_file is not None else (), self.patience)
+        # A signal may be heard by a thread that holds it, and its handler stops what is open.
+        self._mutex = threading.RLock()
+        self._stop = interrupt.Stop()
+        self._pools = Pools((ca_file,) if ca_file is not None else (), self.patience, self._stop)
         self._heard: set[Origin] = set()
         self._open: weakref.WeakSet[Answer] = weakref.WeakSet()
-        self._stopped = threading.Event()
 
     def origin(self, host: str) -> Origin:
         """Whom the host of a model's name means: TLS, and plain http for this machine (unless certificates are named) or if insecure."""
@@ -246,7 +247,7 @@ class Transport:
     @property
     def is_stopped(self) -> bool:
         """Whether `stop` was called."""
-        return self._stopped.is_set()
+        return self._stop.is_set
 
     def check(self) -> None:
         """Raise Stopped once `stop` was called."""
@@ -254,8 +255,8 @@ class Transport:
             raise Stopped
 
     def stop(self) -> None:
-        """End all that is under way in other threads: they get Stopped."""
-        self._stopped.set()
+        """End all that is under way in other threads, which get Stopped; safe in a handler of a signal."""
+        self._stop.set()
         with self._mutex:
             under_way = list(self._open)
         for answer in under_way:
@@ -315,6 +316,7 @@ class Transport:
             except (Error, Stopped):
                 raise
             except Exception as error:
+                self.check()
                 found = fault(origin, error, proxy.url if proxy else None)
                 tries = self.patience.tries if origin in self._heard else self.patience.unheard
                 again = found.passing and (found.unsent or method in _REPEATABLE)
@@ -370,6 +372,6 @@ class Transport:
         """Sleep, unless we are stopped. Raises Stopped, and KeyboardInterrupt."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            self._stopped.wait(min(left, 0.2))
+            time.sleep(min(left, 0.05))
             interrupt.check()
             self.check()

@@ -36,13 +36,13 @@ def connect(url: str) -> Http:
     if parts.query or parts.fragment:
         hint = "write https://host/path; user and password stand in ~/.netrc"
         raise Error(f"the URL of the remote cache on '{origin}' contains a query or a fragment", hint=hint)
-    return Http(f"{origin.url}{parts.path.rstrip('/')}", origin)
+    return Http(f"{origin.url}{parts.path.rstrip('/')}", origin, PATIENCE)
 
 
 class Http:
     """The remote on a web server."""
 
-    def __init__(self, base: str, origin: Origin, patience: Patience = PATIENCE) -> None:
+    def __init__(self, base: str, origin: Origin, patience: Patience) -> None:
         self.name = base
         self._base = base
         # Whoever writes http:// means it.
@@ -54,7 +54,24 @@ class Http:
                 return None
             if answer.status != 200:
                 raise _refusal(answer)
-            return answer.length
+            if answer.length is not None:
+                return answer.length
+        return self._length(kind, digest)
+
+    def _length(self, kind: str, digest: str) -> int | None:
+        """Bytes of what is there, where the answer to HEAD does not tell: as the answer to GET tells."""
+        with self._request("GET", kind, digest, {"Range": "bytes=0-0"}) as answer:
+            if answer.status in _GONE:
+                return None
+            if answer.status not in (200, 206, 416):
+                raise _refusal(answer)
+            told = answer.headers.get("Content-Range", "").rpartition("/")[2]
+            if answer.status != 200 and told.isascii() and told.isdecimal() and len(told) < 20:
+                return int(told)
+            if answer.status == 200 and answer.length is not None:
+                return answer.length
+        hint = "have it send Content-Length for HEAD"
+        raise Error(f"'{answer.origin}' does not say how large what it keeps is", hint=hint)
 
     def get(self, kind: str, digest: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         headers = {}

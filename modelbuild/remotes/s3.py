@@ -7,17 +7,24 @@ GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME and so on (the object
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import suppress
+from datetime import timedelta
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from modelbuild.errors import Error, Stopped
+from modelbuild.interrupt import Stop
 from modelbuild.registry.faults import Unreachable
 from modelbuild.remotes import Missing, Pieces, checked_name
 from modelbuild.words import shown
+
+if TYPE_CHECKING:
+    import asyncio
 
 SCHEMES = ("s3", "gs", "az")
 
@@ -28,8 +35,12 @@ PARTS = 9_000
 AHEAD = 4
 """Parts that are asked for before they are needed."""
 
-_TIMEOUT = "60s"
+SILENCE, FLOOR = 20.0, 200_000
+"""Seconds that an answer may take, and the bytes a second that are reckoned besides."""
+
 _CONNECT = "5s"
+_LOOK = 0.05
+"""Seconds between two looks whether to go on waiting."""
 
 T = TypeVar("T")
 
@@ -45,9 +56,10 @@ def connect(url: str) -> Bucket:
     except ImportError:
         what = f"a remote cache at '{parts.scheme}://' needs the package obstore"
         raise Error(what, hint="pip install 'modelbuild[remote]'") from None
-    options = {"timeout": _TIMEOUT, "connect_timeout": _CONNECT, **_plain()}
+    options = {"timeout": f"{SILENCE + PART / FLOOR:.0f}s", "connect_timeout": _CONNECT, **_plain()}
+    retries = {"max_retries": 2, "retry_timeout": timedelta(seconds=SILENCE)}
     try:
-        store = stores.from_url(url, client_options=options, retry_config={"max_retries": 2})
+        store = stores.from_url(url, client_options=options, retry_config=retries)
     except Exception as error:
         raise Error(f"'{shown(url)}' cannot be a remote cache", facts=[("reason", type(error).__name__)]) from None
     return Bucket(shown(url), store)
@@ -67,14 +79,15 @@ class Bucket:
     def __init__(self, name: str, store: Any) -> None:
         self.name = name
         self._store = store
-        self._stopped = threading.Event()
+        self._stop = Stop()
+        self._loop = _Loop()
 
     def size(self, kind: str, digest: str) -> int | None:
         import obstore
 
         name = checked_name(kind, digest)
         try:
-            return int(self._said(lambda: obstore.head(self._store, name))["size"])
+            return int(self._said(self._ask(lambda: obstore.head_async(self._store, name)))["size"])
         except Missing:
             return None
 
@@ -85,28 +98,23 @@ class Bucket:
                 raise Missing
             length = max(0, size - start)
         name, end = checked_name(kind, digest), start + length
-        if length <= PART:
-            if length:
-                yield self._range(name, start, end)
-            return
-        with ThreadPoolExecutor(AHEAD, thread_name_prefix="bucket") as pool:
-            asked: deque[Future[bytes]] = deque()
-            try:
-                # Never a list of all: the store may say any size.
-                for at in range(start, end, PART):
-                    asked.append(pool.submit(self._range, name, at, min(at + PART, end)))
-                    if len(asked) > AHEAD:
-                        yield asked.popleft().result()
-                while asked:
-                    yield asked.popleft().result()
-            finally:
-                for future in asked:
-                    future.cancel()
+        asked: deque[Future[Any]] = deque()
+        try:
+            # Never a list of all: the store may say any size.
+            for at in range(start, end, PART):
+                asked.append(self._range(name, at, min(at + PART, end)))
+                if len(asked) > AHEAD:
+                    yield bytes(self._said(asked.popleft(), PART))
+            while asked:
+                yield bytes(self._said(asked.popleft(), PART))
+        finally:
+            for future in asked:
+                future.cancel()
 
-    def _range(self, name: str, start: int, end: int) -> bytes:
+    def _range(self, name: str, start: int, end: int) -> Future[Any]:
         import obstore
 
-        return bytes(self._said(lambda: obstore.get_range(self._store, name, start=start, end=end)))
+        return self._ask(lambda: obstore.get_range_async(self._store, name, start=start, end=end))
 
     def put(self, kind: str, digest: str, size: int, pieces: Pieces) -> None:
         import obstore
@@ -114,7 +122,7 @@ class Bucket:
         name = checked_name(kind, digest)
         if size <= PART:
             data = b"".join(self._checked(pieces))
-            self._said(lambda: obstore.put(self._store, name, data, use_multipart=False))
+            self._said(self._ask(lambda: obstore.put_async(self._store, name, data, use_multipart=False)), size)
             return
         part = max(PART, -(-size // PARTS))
         failed: list[BaseException] = []
@@ -127,33 +135,42 @@ class Bucket:
                 failed.append(error)
                 raise
 
+        def send() -> Awaitable[Any]:
+            return obstore.put_async(self._store, name, watched(), chunk_size=part, max_concurrency=AHEAD)
+
         try:
-            self._said(lambda: obstore.put(self._store, name, watched(), chunk_size=part, max_concurrency=AHEAD))
+            self._said(self._ask(send), size)
         except Error:
             if failed:
                 raise failed[0] from None
             raise
 
     def stop(self) -> None:
-        self._stopped.set()
+        self._stop.set()
 
     def close(self) -> None:
         """obstore closes its connections by itself."""
+        self._loop.close()
 
     def _checked(self, pieces: Pieces) -> Iterator[bytes]:
         for piece in pieces():
-            if self._stopped.is_set():
+            if self._stop.is_set:
                 raise Stopped
             yield piece
 
-    def _said(self, ask: Callable[[], T]) -> T:
-        """Ask, and say in our words what goes wrong: obstore's own may contain a URL with a secret."""
+    def _ask(self, ask: Callable[[], Awaitable[T]]) -> Future[T]:
+        """Begin a request."""
+        if self._stop.is_set:
+            raise Stopped
+        return self._loop.run(ask)
+
+    def _said(self, asked: Future[T], size: int = 0) -> T:
+        """The answer of a request for so many bytes; says in our words what goes wrong: obstore's own may contain a URL with a secret."""
         from obstore import exceptions
 
-        if self._stopped.is_set():
-            raise Stopped
+        self._await(asked, SILENCE + size / FLOOR)
         try:
-            return ask()
+            return asked.result()
         except (FileNotFoundError, exceptions.NotFoundError):
             raise Missing from None
         except (PermissionError, exceptions.PermissionDeniedError, exceptions.UnauthenticatedError):
@@ -166,3 +183,58 @@ class Bucket:
             raise Unreachable(
                 f"'{self.name}' cannot be used", facts=facts, hint="check the network and the name"
             ) from None
+
+    def _await(self, asked: Future[Any], seconds: float) -> None:
+        """Wait for an answer, but neither after a stop nor for ever."""
+        end = time.monotonic() + seconds
+        while not asked.done():
+            wait([asked], _LOOK)
+            if self._stop.is_set:
+                asked.cancel()
+                raise Stopped
+            if time.monotonic() > end:
+                asked.cancel()
+                raise Unreachable(f"'{self.name}' stopped answering", hint="try again later")
+
+
+class _Loop:
+    """Runs requests in a thread of its own: there they can be given up, whoever waits for them."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def run(self, ask: Callable[[], Awaitable[T]]) -> Future[T]:
+        import asyncio
+
+        async def asked() -> T:
+            return await ask()
+
+        with self._mutex:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._work, args=(self._loop,), name="bucket", daemon=True).start()
+            return asyncio.run_coroutine_threadsafe(asked(), self._loop)
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.run_forever()
+        loop.close()
+
+    def close(self) -> None:
+        """Give up all that is under way, and end the thread."""
+        import asyncio
+
+        with self._mutex:
+            loop, self._loop = self._loop, None
+        if loop is None:
+            return
+
+        async def end() -> None:
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        with suppress(Exception):
+            asyncio.run_coroutine_threadsafe(end(), loop).result(1.0)
+        loop.call_soon_threadsafe(loop.stop)

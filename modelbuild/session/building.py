@@ -92,7 +92,7 @@ def _build(
             report({"event": "distrust", "path": session.store.root})
             done = building.run(options._replace(force=True))
         if shared is not None:
-            with interrupt.deferred(shared.cache.line.stop):
+            with interrupt.deferred(shared.cache.stop):
                 shared.cache.finish(interrupt.check)
             pin_weights(session, shared, graph)
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
@@ -160,6 +160,7 @@ class _Building:
 
         def stop() -> None:
             worker.stop.set()
+            self._session.cache.stop()
             if away is not None:
                 away.stop()
 

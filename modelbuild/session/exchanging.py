@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from types import TracebackType
 
 from modelbuild import interrupt
 from modelbuild.engine.action import ActionResult, Made
@@ -140,12 +141,17 @@ class _Joined:
             self._hear(event)
 
     def __enter__(self) -> _Joined:
+        self._deferred = interrupt.deferred(self.cache.stop)
+        self._deferred.__enter__()
         self._session.use(self.cache)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._session.use(self._before)
         self.cache.close()
+        self._deferred.__exit__(kind, error, trace)
         if self._lost and error is None:
             raise Error(self._lost[0]["error"].removeprefix("error: "))
 

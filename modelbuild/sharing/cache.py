@@ -6,7 +6,6 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -23,7 +22,7 @@ from modelbuild.sharing.hashing import Hashing
 from modelbuild.sharing.keys import Known
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.record import INDEX_LIMIT, LIMIT, Record, decode_index
-from modelbuild.sharing.signing import Signer, Trust
+from modelbuild.sharing.signing import Signer, Trust, Untrusted
 from modelbuild.sharing.uploads import Sent, Uploads
 from modelbuild.tuples import NamedTuple
 
@@ -54,7 +53,7 @@ class SharedCache(LocalCache):
 
     scratch  the folder that large artifacts are made in; None means the store
     tensors  the sha256 of each tensor of weights; None: tensors are not shared one by one
-    tell     told the events `remote-lost`, `brought`, `gathered` and `shared`
+    tell     told the events `remote-lost`, `unsigned`, `brought`, `gathered` and `shared`
     """
 
     def __init__(
@@ -84,6 +83,7 @@ class SharedCache(LocalCache):
         self._came: set[str] = set()
         self._bringing: dict[str, threading.Lock] = {}
         self._brought = [0, 0]
+        self._is_told = False
 
     # The engine's questions
 
@@ -158,6 +158,9 @@ class SharedCache(LocalCache):
             )
         return sent
 
+    def stop(self) -> None:
+        self.line.stop()
+
     def close(self) -> None:
         """End all that is under way."""
         self.line.stop()
@@ -219,30 +222,35 @@ class SharedCache(LocalCache):
         if len(keys) == 1:
             yield self._record(keys[0])
             return
-        with ThreadPoolExecutor(min(ASKED_AT_ONCE, len(keys)), thread_name_prefix="remote") as pool:
-            # Several for each thread, where there are many: to hand over a single one takes as long as a part of its answer.
-            each = max(1, min(32, len(keys) // (4 * ASKED_AT_ONCE)))
-            for found in pool.map(self._several, (keys[at : at + each] for at in range(0, len(keys), each))):
-                yield from found
-
-    def _several(self, keys: Sequence[str]) -> list[Record | None]:
-        return [self._record(key) for key in keys]
+        yield from self.line.together(self._record, keys, ASKED_AT_ONCE)
 
     def _record(self, key: str) -> Record | None:
         try:
             data = self.line.small(RECORDS, key, LIMIT)
+            if data is None:
+                return None
+            found = Record.decode(data, key, self._terms.trust)
         except Lost:
             return None
-        if data is None:
+        except Untrusted:
+            self._passed_over()
             return None
-        found = Record.decode(data, key, self._terms.trust)
         if found is not None and self._is_wrong_here(found.result):
-            self.line.wrong("has a record with a wrong size")
+            self.line.wrong(RECORDS, "has records with a wrong size")
             return None
         if found is None:
-            signed = " that is signed with a key of `trust`" if self._terms.trust is not None else ""
-            self.line.wrong(f"has a record that is not one{signed}")
+            self.line.wrong(RECORDS, "has records that are none")
+        else:
+            self.line.right(RECORDS)
         return found
+
+    def _passed_over(self) -> None:
+        """Tell, once, that there is what none of the keys in `trust` signed."""
+        with self._mutex:
+            if self._is_told:
+                return
+            self._is_told = True
+        self._tell({"event": "unsigned", "remote": self.line.remote.name})
 
     def _is_wrong_here(self, result: ActionResult) -> bool:
         """Whether an artifact that is at hand has another size than somebody says: else it would be dropped as damaged."""
@@ -321,8 +329,9 @@ class SharedCache(LocalCache):
                 if growing is not None and count == result.size:
                     growing.finish()
             if count != result.size or sha.digest() != result.artifact:
-                self.line.wrong("sent other bytes than their digest says")
+                self.line.wrong(BLOBS, "sent other bytes than their digest says")
                 return False
+            self.line.right(BLOBS)
             self.store.adopt(file.path, result.artifact, folder)
         self._count(result, step)
         return True

@@ -7,7 +7,6 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from modelbuild import trace
 from modelbuild.digest import CHUNK, Xxh3, sha256
@@ -23,7 +22,7 @@ from modelbuild.sharing.keys import Known
 from modelbuild.sharing.line import Line, Lost
 from modelbuild.sharing.parts import LEAST, Part
 from modelbuild.sharing.record import LIMIT
-from modelbuild.sharing.signing import Signer, Trust
+from modelbuild.sharing.signing import Signer, Trust, Untrusted
 from modelbuild.tensors.recipe import Recipe
 from modelbuild.tuples import NamedTuple
 
@@ -132,16 +131,15 @@ class Gathering:
         return self._fetched(action, found)
 
     def _asked(self, keys: Mapping[str, str]) -> dict[str, Part]:
-        with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="remote") as pool:
-            answers = pool.map(self._part, keys.values())
-            return {local: part for local, part in zip(keys, answers, strict=True) if part is not None}
+        answers = self._means.line.together(self._part, [*keys.values()], AT_ONCE) if keys else ()
+        return {local: part for local, part in zip(keys, answers, strict=True) if part is not None}
 
     def _part(self, key: str) -> Part | None:
         try:
             data = self._means.line.small(RECORDS, key, LIMIT)
-        except Lost:
+            return Part.decode(data, key, self._means.trust) if data is not None else None
+        except (Lost, Untrusted):
             return None
-        return Part.decode(data, key, self._means.trust) if data is not None else None
 
     def _is_cheaper(self, found: Iterable[Part]) -> bool:
         """Whether to fetch takes less time than to compute, as far as either was measured."""
@@ -162,7 +160,7 @@ class Gathering:
                     made.take(run, self._means.line.large(BLOBS, name, start, end - start))
                 made.drop()
             if made.wrong:
-                self._means.line.wrong("sent other bytes of a tensor than their digest says")
+                self._means.line.wrong(BLOBS, "sent other bytes of a tensor than their digest says")
             if not made.tensors:
                 return None
             artifact = "sha256:" + made.digest.hexdigest()

@@ -64,15 +64,15 @@ class Part(NamedTuple):
 
     @staticmethod
     def decode(data: bytes, key: str, trust: Trust | None = None) -> Part | None:
-        """A part that says what it should, of this key, and that is signed by whom we trust if we do; None for any other."""
+        """A part that says what it should, of this key; None for any other. Raises Untrusted if whom we trust did not sign it."""
         try:
             value = json.loads(data) if len(data) <= LIMIT else None
         except (ValueError, RecursionError):
             return None
         if not isinstance(value, dict) or value.get("v") != VERSION or value.get("key") != key:
             return None
-        if trust is not None and not trust.believes(value):
-            return None
+        if trust is not None:
+            trust.check(value)
         blob, sha256, seconds = value.get("blob"), value.get("sha256"), value.get("seconds")
         offset, length = value.get("offset"), value.get("length")
         if not (

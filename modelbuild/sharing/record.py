@@ -66,12 +66,12 @@ class Record(NamedTuple):
 
     @staticmethod
     def decode(data: bytes, key: str, trust: Trust | None = None) -> Record | None:
-        """A record that says what it should, of this key, and that is signed by whom we trust if we do; None for any other."""
+        """A record that says what it should, of this key; None for any other. Raises Untrusted if whom we trust did not sign it."""
         value = _object(data)
         if value is None or value.get("v") != VERSION or value.get("key") != key:
             return None
-        if trust is not None and not trust.believes(value):
-            return None
+        if trust is not None:
+            trust.check(value)
         artifact, size, seconds = value.get("artifact"), value.get("size"), value.get("seconds")
         index, text = value.get("index"), value.get("data")
         if not isinstance(artifact, str) or not _DIGEST.fullmatch(artifact):

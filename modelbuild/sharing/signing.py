@@ -29,6 +29,10 @@ _CONTEXT = b"modelbuild record\n"
 """Stands before what is signed: a signature of these keys for another purpose is none for a record."""
 
 
+class Untrusted(Exception):
+    """None of the keys that are believed signed this. Somebody else may have: it is no fault of the store."""
+
+
 class Signer:
     """Signs records with the key of a file. Raises Error for a file that has none, which shows nothing of it."""
 
@@ -46,6 +50,11 @@ class Trust:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = [public(key) for key in keys]
+
+    def check(self, value: dict[str, Any]) -> None:
+        """Raise Untrusted for what none of the keys signed."""
+        if not self.believes(value):
+            raise Untrusted
 
     def believes(self, value: dict[str, Any]) -> bool:
         from cryptography.exceptions import InvalidSignature

@@ -101,11 +101,11 @@ class Uploads:
         while (taken := self._waiting.get()) is not None:
             action, made = taken
             try:
-                for left in reversed(range(TRIES)):
+                for failures in range(1, TRIES + 1):
                     with suppress(Lost):
                         self._sent(action, self.send(action, made))
                         break
-                    if not left or not self._line.serves("write"):
+                    if failures == TRIES or not self._waited(self._line.pause(failures)):
                         break
             except Exception:
                 pass  # it stays among those that are left, and the next one is sent
@@ -115,6 +115,15 @@ class Uploads:
             finally:
                 with self._mutex:
                     self._due -= 1
+
+    def _waited(self, seconds: float) -> bool:
+        """Wait before another try; returns whether it is still of use."""
+        end = time.monotonic() + seconds
+        while self._line.serves("write"):
+            if (left := end - time.monotonic()) <= 0:
+                return True
+            time.sleep(min(left, 0.05))
+        return False
 
     def _sent(self, action: str, is_new: bool) -> None:
         with self._mutex:

@@ -36,7 +36,7 @@ class InProcess(Project):
 
     def run(self, *words: str, code: int | None = 0, **places: Path) -> str:
         done = run(self.command(*words, **places)[3:])
-        self.errors = done.err
+        self.errors, self.code = done.err, done.code
         assert "Traceback" not in done.err, done.err
         assert code is None or done.code == code, done
         return done.out

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.errors import Stopped
 from modelbuild.registry.faults import Unreachable
 from tests.registry import certificates
 from tests.registry.clients import QUICK, transport
@@ -65,3 +66,21 @@ def test_a_body_may_take_longer() -> None:
         transport(patience=PATIENCE).request("GET", f"http://{host}/v2/") as answer,
     ):
         assert b"".join(answer.pieces()) == b"x" * 40
+
+
+def test_a_stop_ends_a_look_for_an_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that says nothing keeps the system waiting for half a minute."""
+    looked, ended = threading.Event(), threading.Event()
+
+    def look(*arguments: object, **named: object) -> None:
+        looked.set()
+        ended.wait(30)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    client = transport(patience=PATIENCE)
+    threading.Thread(target=lambda: looked.wait(10) and client.stop(), daemon=True).start()
+    begun = time.monotonic()
+    with pytest.raises(Stopped):
+        client.request("GET", "http://127.0.0.1:1/v2/")
+    assert time.monotonic() - begun < 5
+    ended.set()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.errors import Error
+from modelbuild.interrupt import Stop
 from modelbuild.registry import machine
 from modelbuild.registry.origin import Origin
 from modelbuild.registry.patience import Patience
@@ -16,7 +17,7 @@ def test_hosts_share_a_pool_that_are_reached_and_trusted_alike(tmp_path: Path, m
     file, _ = certificates.make(tmp_path)
     private = Origin("https", "private.io", 443)
     monkeypatch.setattr(machine, "roots", lambda origin: (str(file),) if origin == private else ())
-    pools = Pools((), Patience())
+    pools = Pools((), Patience(), Stop())
     public = [pools.of(Origin("https", host, 443), None) for host in ("a.io", "b.io")]
     assert public[0] is public[1]
     others = [pools.of(private, None), *(pools.of(Origin("http", host, 80), None) for host in ("a.io", "private.io"))]
@@ -26,4 +27,4 @@ def test_hosts_share_a_pool_that_are_reached_and_trusted_alike(tmp_path: Path, m
 
 def test_a_file_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(Error, match="cannot be read"):
-        Pools((str(tmp_path / "none.pem"),), Patience())
+        Pools((str(tmp_path / "none.pem"),), Patience(), Stop())

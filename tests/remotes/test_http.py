@@ -6,6 +6,7 @@ import base64
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,3 +77,29 @@ def test_a_busy_server_is_asked_again(server: Server) -> None:
     left = [503]
     server.fault = lambda handler: bool(left) and (handler.answer(left.pop()) or True)
     assert b"".join(http(server).get(BLOBS, DIGEST)) == DATA
+
+
+@pytest.mark.parametrize("knows_ranges", [True, False])
+def test_a_head_without_a_length_is_no_file_that_is_missing(server: Server, knows_ranges: bool) -> None:
+    server.knows_ranges = knows_ranges
+    server.files[f"/cache/cas/{DIGEST}"] = DATA
+    server.fault = lambda handler: handler.command == "HEAD" and (silent(handler) or True)
+    assert http(server).size(BLOBS, DIGEST) == len(DATA)
+    server.files.clear()
+    server.fault = lambda handler: handler.command == "HEAD" and not server.files and (silent(handler) or True)
+    assert http(server).size(BLOBS, DIGEST) is None
+
+
+def test_a_server_that_never_says_a_length_is_a_fault(server: Server) -> None:
+    server.fault = lambda handler: silent(handler) or True
+    with pytest.raises(Error, match="does not say how large") as caught:
+        http(server).size(BLOBS, DIGEST)
+    assert caught.value.hint == "have it send Content-Length for HEAD"
+
+
+def silent(handler: Any) -> None:
+    """Answers without a length."""
+    handler.send_response(200)
+    handler.send_header("Connection", "close")
+    handler.end_headers()
+    handler.close_connection = True

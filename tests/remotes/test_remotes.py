@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import socket
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,6 +75,38 @@ def test_nothing_goes_on_after_a_stop(remote: Remote) -> None:
     remote.stop()
     with pytest.raises(Stopped):
         list(remote.get(BLOBS, DIGEST))
+
+
+@pytest.mark.parametrize("verb", ["size", "get", "put"])
+@pytest.mark.parametrize("scheme", ["http", pytest.param("s3", marks=pytest.mark.peer)])
+def test_a_stop_ends_what_waits_for_a_server_that_says_nothing(
+    scheme: str, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        if scheme == "s3":
+            pytest.importorskip("obstore")
+            for name, value in {
+                "ENDPOINT_URL": url,
+                "ACCESS_KEY_ID": "a",
+                "SECRET_ACCESS_KEY": "b",
+                "REGION": "c",
+            }.items():
+                monkeypatch.setenv(f"AWS_{name}", value)
+        remote = remotes.connect(url if scheme == "http" else "s3://bucket/prefix")
+        # More than a socket takes in that nobody reads.
+        size = 64 << 20 if scheme == "http" else 1000
+        ask = {
+            "size": lambda: remote.size(BLOBS, DIGEST),
+            "get": lambda: list(remote.get(BLOBS, DIGEST)),
+            "put": lambda: remote.put(BLOBS, DIGEST, size, lambda: [bytes(size)]),
+        }[verb]
+        threading.Timer(0.1, remote.stop).start()
+        begun = time.monotonic()
+        with pytest.raises(Stopped):
+            ask()
+        assert time.monotonic() - begun < 2
+        remote.close()
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "A" * 64, "a" * 63, ""])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,18 @@ import pytest
 from modelbuild import interrupt
 from modelbuild.errors import Error
 from modelbuild.remotes import BLOBS, RECORDS
-from modelbuild.sharing.line import FAULTS, Line
+from modelbuild.sharing import line
+from modelbuild.sharing.line import FAULTS, Line, Lost, _Ledger
 from modelbuild.sharing.record import Record
 from tests.sharing.shared_toy import TEXT, Machine, Memory, at_random, chain
 
 ALL = ["m/first", "m/second", "m/layer"]
 MADE = ("321" + TEXT).encode()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "PAUSE", 0.01)
 
 
 @pytest.fixture
@@ -82,6 +90,47 @@ def test_no_build_fails_for_what_nobody_foresaw_of_a_remote(tmp_path: Path, remo
     assert machine.told[-1]["left"] == 3
 
 
+def test_a_remote_whose_every_file_is_wrong_is_given_up(remote: Memory) -> None:
+    told: list[dict[str, Any]] = []
+    way = Line(remote, told.append)
+    for _ in range(FAULTS):
+        assert not told
+        assert way.small(RECORDS, "a" * 64, 10) is None
+        way.wrong(BLOBS, "sent other bytes")
+        way.right(RECORDS)
+    assert [event["error"] for event in told] == ["error: 'memory' sent other bytes"]
+    with pytest.raises(Lost):
+        way.small(RECORDS, "a" * 64, 10)
+
+
+def test_requests_that_fail_together_are_one_fault_and_long_waits_count() -> None:
+    ledger = _Ledger()
+    assert not any(ledger.fault(begun, 1.0 + begun) for begun in (0.0, 0.1, 0.2, 0.9))
+    assert not ledger.fault(2.0, 3.0)
+    ledger.success(3.0, 4.0)
+    assert not ledger.fault(4.0, 5.0)
+    # Good answers between them do not hide what is waited for in vain.
+    assert not ledger.fault(5.0, 15.0)
+    ledger.success(15.0, 15.1)
+    assert ledger.fault(15.1, 26.0)
+
+
+def test_ctrl_c_ends_what_is_asked_together(remote: Memory) -> None:
+    ended = threading.Event()
+    way = Line(remote, lambda event: None)
+    remote.stop = ended.set  # type: ignore[method-assign]
+
+    def ask(name: str) -> str:
+        if name == "first":
+            os.kill(os.getpid(), signal.SIGINT)
+        assert ended.wait(10)
+        return name
+
+    with pytest.raises(KeyboardInterrupt):
+        list(way.together(ask, ["first", "second"], 2))
+    assert ended.is_set() and not way.serves("read")
+
+
 def test_a_record_with_a_wrong_size_drops_nothing_that_is_here(tmp_path: Path, remote: Memory) -> None:
     machine, key = Machine(tmp_path, remote), "a" * 64
     here = machine.store.put(TEXT.encode())
@@ -95,9 +144,9 @@ def test_a_record_with_a_wrong_size_drops_nothing_that_is_here(tmp_path: Path, r
 
 def test_an_interrupt_ends_what_is_fetched(remote: Memory) -> None:
     remote.kept[BLOBS, "a" * 64] = b"abcd"
-    line, pieces = Line(remote, lambda event: None), []
+    way, pieces = Line(remote, lambda event: None), []
     with pytest.raises(KeyboardInterrupt), interrupt.deferred(lambda: None):
-        for piece in line.large(BLOBS, "a" * 64):
+        for piece in way.large(BLOBS, "a" * 64):
             pieces.append(piece)
             signal.raise_signal(signal.SIGINT)
     assert pieces == [b"ab"]

@@ -9,11 +9,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from modelbuild.engine.action import ActionResult
 from modelbuild.errors import Error
 from modelbuild.remotes import RECORDS
 from modelbuild.sharing.cache import SharedCache
 from modelbuild.sharing.record import Record
-from modelbuild.sharing.signing import Signer, Trust, public
+from modelbuild.sharing.signing import Signer, Trust, Untrusted, public
 from tests.sharing.shared_toy import TEXT, Machine, Memory
 
 MADE = ("321" + TEXT).encode()
@@ -41,7 +42,8 @@ def test_what_is_signed_is_believed_and_nothing_else(tmp_path: Path, format: Pri
 @pytest.mark.parametrize("value", [r'"\ud800"', "NaN", "1e999"])
 def test_what_has_no_spelling_is_not_believed(tmp_path: Path, value: str) -> None:
     record = f'{{"v": 1, "key": "a", "signature": "", "more": {value}}}'
-    assert Record.decode(record.encode(), "a", pair(tmp_path)[1]) is None
+    with pytest.raises(Untrusted):
+        Record.decode(record.encode(), "a", pair(tmp_path)[1])
 
 
 def test_a_record_that_somebody_else_wrote_is_refused(tmp_path: Path) -> None:
@@ -81,3 +83,30 @@ def test_what_is_no_key_says_what_to_do(tmp_path: Path) -> None:
         Signer(str(tmp_path / "gone"))
     with pytest.raises(Error, match="expected a public key"):
         public("ssh-rsa AAAA")
+
+
+def test_what_somebody_else_signed_is_no_fault_of_the_remote(tmp_path: Path) -> None:
+    """However many such records there are, they are passed over with one notice, and those of ours are taken."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.mkdir()
+    theirs.mkdir()
+    signer, trust = pair(ours)
+    other, _ = pair(theirs)
+    remote = Memory()
+    stranger = Machine(tmp_path / "stranger", remote)
+    stranger.terms = stranger.terms._replace(signer=other)
+    stranger.built()
+    reader = Machine(tmp_path / "reader", remote, writes=False)
+    reader.terms = reader.terms._replace(trust=trust)
+    assert len(reader.built()) == 3
+    assert [event["event"] for event in reader.told if event["event"] in ("unsigned", "remote-lost")] == ["unsigned"]
+    reader.open()
+    for number in range(5):
+        remote.kept[RECORDS, f"{number:064}"] = Record(f"{number:064}", ActionResult("sha256:" + "a" * 64, 1)).encode(
+            other
+        )
+    own = Record("f" * 64, ActionResult("sha256:" + "b" * 64, 1))
+    remote.kept[RECORDS, own.key] = own.encode(signer)
+    assert list(reader.shared.records([*(f"{number:064}" for number in range(5)), own.key])) == [*[None] * 5, own]
+    assert reader.shared.line.serves("read")
+    reader.store.close()
