@@ -64,7 +64,7 @@ class Heads:
 
         path = source.path
         try:
-            return formats.get(source.form).table(path, f", unread of {path}")
+            return formats.get(source.form).table(path, f" of {path}")
         except OSError as error:
             raise unreadable(path, error) from error
 

@@ -34,6 +34,10 @@ class Tensor(NamedTuple):
     """`xxh3:` of the bytes; empty until they have been hashed."""
 
 
+UNREAD = "unread:"
+"""Begins what stands for the digest of a tensor whose bytes are not read."""
+
+
 class TensorTable(NamedTuple):
     """What a weights file says of itself, without its weights.
 
@@ -45,9 +49,9 @@ class TensorTable(NamedTuple):
     tensors: Mapping[str, Tensor]
 
     def marked(self, unread: str) -> TensorTable:
-        """The table before anything but its head is read: for a digest, each tensor has its name and these words, if there are any."""
+        """The table before anything but its head is read: for a digest, each tensor has UNREAD, its name and these words, if there are any."""
         tensors = self.tensors.values() if unread else ()
-        named = {tensor.name: tensor._replace(digest=f"{tensor.name}{unread}") for tensor in tensors}
+        named = {tensor.name: tensor._replace(digest=f"{UNREAD}{tensor.name}{unread}") for tensor in tensors}
         return TensorTable(self.metadata, named) if unread else self
 
     def encode(self) -> bytes:

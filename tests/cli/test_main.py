@@ -141,9 +141,10 @@ main.program()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
     assert done.stdout.splitlines()[-1:] == ["True True"], done.stderr
+    # What is frozen may die, so the number of it falls by itself.
     before = gc.get_freeze_count()
     main.main(["schema"])
-    assert gc.isenabled() and gc.get_freeze_count() == before
+    assert gc.isenabled() and gc.get_freeze_count() <= before
 
 
 @pytest.mark.parametrize("words", ["", "list", "-C .. list", "../x.gguf -o y.gguf", "init", "export . out"])

@@ -35,7 +35,7 @@ class InProcess(Project):
     """A project whose `run` starts no program."""
 
     def run(self, *words: str, code: int | None = 0, **places: Path) -> str:
-        done = run(self.command(*words, **places)[3:])
+        done = run(self.command(*words, **places)[3:], Path.cwd())
         self.errors, self.code = done.err, done.code
         assert "Traceback" not in done.err, done.err
         assert code is None or done.code == code, done

@@ -32,5 +32,5 @@ def test_what_is_unread_has_a_stand_in_for_each_digest() -> None:
     table = TensorTable({"a": b"b"}, {name: Tensor(name, "f32", (1,), 0, 4) for name in "xy"})
     assert table.marked("") is table
     marked = table.marked(" of f")
-    assert [each.digest for each in marked.tensors.values()] == ["x of f", "y of f"]
+    assert [each.digest for each in marked.tensors.values()] == ["unread:x of f", "unread:y of f"]
     assert marked.metadata == table.metadata and marked.tensors["x"]._replace(digest="") == table.tensors["x"]

@@ -27,6 +27,7 @@ from modelbuild.tensors.operations.replace_rows import replace_rows
 from modelbuild.tensors.operations.reshape import reshape
 from modelbuild.tensors.operations.transpose import transpose
 from modelbuild.tensors.recipe import Entry, Expression, Recipe
+from modelbuild.tensors.tensor import UNREAD
 from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed, plural, shown
 
@@ -108,7 +109,7 @@ def _tied(adapter: Adapter, places: Places) -> Adapter:
 
 
 def _is_unread(x: Expression) -> bool:
-    return any(leaf.digest.startswith("unread:") for leaf in x.leaves())
+    return any(leaf.digest.startswith(UNREAD) for leaf in x.leaves())
 
 
 def _check_rows(places: Places) -> None:
@@ -252,7 +253,7 @@ class _Merging:
                 self.untie()
             if name not in self._entries:
                 raise lacking([name], self._places)
-            if foreign := [leaf.digest for leaf in x.leaves() if not leaf.digest.startswith(("xxh3:", "unread:"))]:
+            if foreign := [leaf.digest for leaf in x.leaves() if not leaf.digest.startswith(("xxh3:", UNREAD))]:
                 raise Error(
                     f"the adapter replaces some experts of '{name}' and not others, which is not supported yet",
                     facts=[("not replaced", listed(map(shown, foreign), 6))],

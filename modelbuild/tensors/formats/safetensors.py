@@ -16,7 +16,7 @@ from modelbuild import bounded_json
 from modelbuild.errors import Error
 from modelbuild.files import open_plain
 from modelbuild.tensors import file_digest, mistaken
-from modelbuild.tensors.tensor import Shape, Tensor, TensorTable, byte_count
+from modelbuild.tensors.tensor import UNREAD, Shape, Tensor, TensorTable, byte_count
 from modelbuild.tuples import NamedTuple
 from modelbuild.words import shown
 
@@ -181,7 +181,9 @@ def _rows(text: str, start: int, size: int, unread: str) -> TensorTable | None:
         if start + int(first) != end or start + int(last) != end + length:
             return None
         # As _make does it, by position: a call by the names of the fields takes twice as long.
-        tensors[name] = tuple.__new__(Tensor, (name, dtype, shape, end, length, f"{name}{unread}" if unread else ""))
+        tensors[name] = tuple.__new__(
+            Tensor, (name, dtype, shape, end, length, f"{UNREAD}{name}{unread}" if unread else "")
+        )
         end += length
     metadata = _metadata(before[1] or "{}")
     if end != size or len(tensors) != len(rows) or "__metadata__" in tensors or metadata is None:
