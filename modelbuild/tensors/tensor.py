@@ -49,7 +49,7 @@ class TensorTable(NamedTuple):
     tensors: Mapping[str, Tensor]
 
     def marked(self, unread: str) -> TensorTable:
-        """The table before anything but its head is read: for a digest, each tensor has UNREAD, its name and these words, if there are any."""
+        """The table before any tensor is read: for a digest, each has UNREAD, its name and these words, if there are any."""
         tensors = self.tensors.values() if unread else ()
         named = {tensor.name: tensor._replace(digest=f"{UNREAD}{tensor.name}{unread}") for tensor in tensors}
         return TensorTable(self.metadata, named) if unread else self
