@@ -9,9 +9,9 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from modelbuild import interrupt
+from modelbuild.cli import idle
 from modelbuild.cli.invocation import Invocation
 from modelbuild.cli.rounds import Teller
-from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
@@ -184,7 +184,7 @@ class _Rounds:
         self._begin()
         edit = self._rebuild.edit(call) if not changed and self._last is None else None
         if edit is not None and edit.edit is not None and not edit.outputs:
-            self._report.note(nothing_to_do(edit.edit.stamp.models, self._report.seconds))
+            idle.say(self._report, edit.edit.stamp)
         else:
             if call.session.outside or any(each.wanted for each in planned.selection.broken):
                 planned = self._fetched(call)

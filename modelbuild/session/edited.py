@@ -47,7 +47,7 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
         if revised is not None:
             _keep(session, id_, {}, {}, revised)
         if common is not None:
-            stamp.change(Parts(session.store.database, session.stamp_key(targets)), common, {})
+            stamp.change(Parts(session.store.database, stamp.key), common, {})
         return Selection(tuple(targets), (), edit=Edit(stamp, changes))
     known = _read(session, id_, models)
     if known is None or not all(known.parts[model].whole for model in models):

@@ -13,8 +13,8 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modelbuild.cli import idle
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
-from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.errors import Error, Errors
 from modelbuild.machine import cores
 from modelbuild.session.settings import started_in
@@ -132,8 +132,10 @@ class Rebuild:
     def edit(self, call: Invocation, among: Collection[str] | None = None) -> Selection | None:
         if self._asked.force:
             return None
+        from modelbuild.session import stamps
+
         into = _into(call, self._asked.output)
-        self._stamp = call.session.last_stamp(self.targets, into, self._stamp)
+        self._stamp = stamps.last(call.session, self.targets, into, self._stamp)
         return None if self._stamp is None else _since(call, self.targets, into, self._stamp, among)
 
     def fetch(self, call: Invocation) -> None:
@@ -155,7 +157,7 @@ def _run(call: Invocation, asked: Request) -> int:
             _warn(call, edit)
             return built(call, edit, asked.options())
         if edit is not None and edit.edit is not None:
-            report.note(nothing_to_do(edit.edit.stamp.models, report.seconds))
+            idle.say(report, edit.edit.stamp)
             return GOOD
 
     from modelbuild.cli.fetched import wrong
@@ -175,7 +177,9 @@ def _run(call: Invocation, asked: Request) -> int:
 
 def _edit(call: Invocation, targets: Sequence[str], into: str | None) -> Selection | None:
     """What changes since the last build of the targets reach, which may be nothing; None where that cannot be told."""
-    stamp = call.session.last_stamp(targets, into)
+    from modelbuild.session import stamps
+
+    stamp = stamps.last(call.session, targets, into)
     return None if stamp is None else _since(call, targets, into, stamp)
 
 
