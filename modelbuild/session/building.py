@@ -97,7 +97,7 @@ def _build(
                 shared.cache.finish(interrupt.check)
             pin_weights(session, shared, graph)
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
-    if building.tidied and not (done.errors or stale.get("files") or selection.broken):
+    if building.tidied and not (done.errors or stale.get("files") or _is_passing(session, selection)):
         if session.patient or (len(graph.steps) > MANY and not selection.edit):
             # What was written within a tick of the clock cannot be stamped.
             time.sleep(TICK)
@@ -110,6 +110,11 @@ def _build(
         with contextlib.suppress(OSError, Error):
             garbage.evict(session.store, limit, spares_of_all(session.store, [session.models.root]))
     return done.errors
+
+
+def _is_passing(session: Session, selection: Selection) -> bool:
+    """Whether what is broken may be mended although no file changes: it could not be fetched, or another file was asked for."""
+    return any(each.wanted or each.label in session.withheld or selection.into for each in selection.broken)
 
 
 def _spread(
@@ -243,6 +248,8 @@ class _Building:
             outputs[output.label] = {path: known.setdefault(path, info) for path, info in found.items()}
         sources = {source.path for source in graph.sources()}
         looks = session.looks()
+        if not session.broken:
+            stamps.forget_broken(session, selection.targets, selection.into)
         if selection.edit is not None:
             before, changes = selection.edit
             changed = again(before, changes, looks, sources, outputs)
@@ -250,11 +257,10 @@ class _Building:
                 before.change(Parts(session.store.database, before.key), *changed)
             return
         sources |= {session.models.library.manifest_path(name) for name in stale}
-        told = Told(stale, session.models.root)
+        told = Told(stale, session.models.root, [each.label for each in selection.broken])
         stamp = take(len(graph.outputs), len(graph.steps), looks, sources, outputs, session.plan_id, told)
         if stamp is not None and self._is_current(stale):
-            key = stamps.key(session, selection.targets, selection.into)
-            stamp.keep(key, session.kept, Parts(session.store.database, key))
+            stamps.keep(session, stamp, selection.targets, selection.into)
 
     def _is_current(self, stale: Sequence[str] = ()) -> bool:
         """Whether plan, sources and stale names are still what this build saw: the stats of a stamp would hide an edit since."""

@@ -12,14 +12,13 @@ from modelbuild import trace
 from modelbuild.digest import canonical, xxh3
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.kept import Kept
-from modelbuild.engine.parts import Parts
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.ollama.library import Library, default_folder
 from modelbuild.publish.written import Owner, Written
-from modelbuild.session.kept_plan import MANY, WHOLE, KeptPlan, KeptPlans
+from modelbuild.session.kept_plan import MANY, KeptPlan, KeptPlans
 from modelbuild.session.nearest import nearest
 from modelbuild.session.settings import Settings, cache_folder, started_in
 from modelbuild.session.stamp import Edit
@@ -191,11 +190,6 @@ class Session:
         with self.sources.together():
             return unchanged(plan.looks, self.sources.file_digest)
 
-    @cached_property
-    def parts(self) -> Parts:
-        """Where the last plan is kept in which nothing is broken, in parts."""
-        return Parts(self.store.database, WHOLE + self.key)
-
     def _make(self, observed: Observed) -> KeptPlan:
         from modelbuild.plan.plan import plan
 
@@ -205,6 +199,7 @@ class Session:
         models = self._models_option() or project.models or self._home(observed.env("OLLAMA_MODELS"))
         made = plan(project, observed, *self.elsewhere(observed, models), wanted=self.settings.wanted)
         plain = self.settings.wanted is None and self.file.endswith(".toml")
+        plain = plain and project.doubtful is not None
         editable = plain and not any(each.exports or each.file("output") for each in project.variants)
         return KeptPlan.of(project, made, models, observed.looks(), editable)
 

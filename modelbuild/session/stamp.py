@@ -68,10 +68,12 @@ class Told(NamedTuple):
 
     stale   names in the models folder that are no longer declared; their manifests are among the files of the stamp
     folder  the models folder
+    broken  labels of what was asked for and cannot be built; the plan says why
     """
 
     stale: Sequence[str] = ()
     folder: str = ""
+    broken: Sequence[str] = ()
 
     def event(self) -> Mapping[str, Sequence[str]]:
         """What is stale, as members of an event."""

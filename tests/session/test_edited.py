@@ -228,6 +228,85 @@ def test_a_modelfile_that_is_mended_is_planned_alone(
     project.check()
 
 
+FAULTS = {
+    "its text": "FROM ../../w0\nSISTEM I am c.\n",
+    "its weights": "FROM ./nowhere\nSYSTEM I am c.\n",
+}
+
+
+def broken(project: InProcess, text: str, extra: str = "") -> str:
+    """Break a model for good; returns the errors of each build from then on."""
+    project.write("ModelBuild.toml", TOML + extra)
+    project.write("src/c/Modelfile", text)
+    for _ in range(3):
+        project.run("-k", code=1)
+        time.sleep(0.03)
+    return project.errors.rpartition(" (")[0]
+
+
+@pytest.mark.parametrize("text", FAULTS.values(), ids=FAULTS)
+def test_with_a_broken_model_an_edit_of_another_is_planned_alone(
+    project: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    said = broken(project, text)
+    assert "0 built, 5 unchanged, 1 failed: c" in said
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "_make", planned)
+        patched.setattr(building, "_build", planned)
+        project.run("-k", code=1)
+        assert project.errors.rpartition(" (")[0] == said
+        project.run(code=2)
+        assert project.errors.splitlines()[:-1] == said.splitlines()[:-1]
+        assert project.errors.splitlines()[-1] == "nothing was built; -k builds the 5 models that can be built"
+    for name in ("q-b", "on"):
+        file = project.folder / f"src/{name}/Modelfile"
+        file.write_text(file.read_text().replace("I am", "I was"))
+        with monkeypatch.context() as patched:
+            patched.setattr(Session, "_make", planned)
+            before = project.tree()
+            project.run(code=2)
+            assert project.tree() == before
+            assert "nothing was built; -k builds the 5 models that can be built" in project.errors
+            project.run("-k", code=1)
+            assert "unchanged, 1 failed: c" in project.errors and "0 built" not in project.errors
+            time.sleep(0.03)
+            project.run("-k", code=1)
+            project.run("-k", code=1)
+            assert project.errors.rpartition(" (")[0] == said
+        assert described(plan_of(project, project.cache)) == described(plan_of(project, tmp_path / f"clean {name}"))
+    project.write("src/c/Modelfile", "FROM ../../w0\nSYSTEM I am mended.\n")
+    project.run()
+    assert "1 model built, 5 unchanged" in project.errors
+    project.write("src/a/Modelfile", "FROM ../../w0\nSISTEM I am a.\n")
+    project.run("-k", code=1)
+    assert "2 failed: table, a" in project.errors
+    project.check()
+
+
+@pytest.mark.parametrize("text", FAULTS.values(), ids=FAULTS)
+def test_targets_that_are_not_broken_are_edited_alone(
+    project: InProcess, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    broken(project, text)
+    for _ in range(3):
+        project.run("on", "q-b")
+        time.sleep(0.03)
+    assert "nothing to do: 3 models unchanged" in project.errors
+    monkeypatch.setattr(Session, "_make", planned)
+    project.write("src/on/Modelfile", "FROM q-b\nSYSTEM I am new.\n")
+    project.run("on", "q-b")
+    assert "1 model built, 2 unchanged" in project.errors
+
+
+def test_a_modelfile_that_a_broken_model_takes_too_is_seen(project: InProcess) -> None:
+    child = "[model.child]\nextends = 'c'\n[model.child.parameters]\nnum_gqa = '${no}'\n"
+    broken(project, "FROM ../../w0\nSYSTEM I am c.\n", child)
+    assert "1 failed: child" in project.errors
+    project.write("src/c/Modelfile", "FROM ../../w0\nSISTEM I am c.\n")
+    project.run("-k", code=1)
+    assert "2 failed: child, c" in project.errors and "SISTEM" in project.errors
+
+
 def test_an_output_that_was_removed_is_put_again_alone(project: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     settled(project)
     before = project.tree()
