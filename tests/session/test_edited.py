@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -17,7 +18,7 @@ from modelbuild.session import building
 from modelbuild.session.kept_plan import KeptPlan
 from modelbuild.session.session import Session
 from modelbuild.session.settings import Settings
-from modelbuild.words import plural
+from modelbuild.words import listed, plural
 from tests.e2e.in_process import InProcess
 from tests.e2e.project import flip
 
@@ -462,6 +463,22 @@ def knowing_what_was_written(cache: Path, before: Path) -> None:
     old.close()
 
 
+def says_the_same_again(project: InProcess) -> None:
+    """What a stamp tells again is what a build tells that goes by none, as those do that print JSON."""
+    time.sleep(0.03)
+    project.run("-k", code=None)
+    project.run("-k", code=None)
+    said = project.errors
+    events = [json.loads(line) for line in project.run("-k", "--json", code=None).splitlines()]
+    stale = [listed(f"'{name}'" for name in each["names"]) for each in events if each["event"] == "stale"]
+    told = [line.partition(";")[0] for line in said.splitlines() if line.startswith("no longer declared: ")]
+    assert told == [f"no longer declared: {names}" for names in stale]
+    of_json = project.errors.splitlines()
+    assert [each for each in said.splitlines() if each.startswith("error: ")] == [
+        each for each in of_json if each.startswith("error: ")
+    ]
+
+
 def sequence(project: InProcess, tmp_path: Path, edits: Edits, seed: int, count: int) -> None:
     project.run("-k", code=None)
     for number in range(count):
@@ -481,6 +498,7 @@ def sequence(project: InProcess, tmp_path: Path, edits: Edits, seed: int, count:
                 built, wanted = (folder / "manifests" / name for folder in (project.models, clean / "models"))
                 # A name that the project does not declare any more is still a base, where it was built.
                 assert not wanted.exists() or built.read_bytes() == wanted.read_bytes(), (seed, number, name)
+        says_the_same_again(project)
         project.check()
         shutil.rmtree(clean)
 

@@ -369,6 +369,8 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
 
         for event in broken_events(selection.broken):
             progress(event)
+        if selection.edit and not selection.outputs and (stale := selection.edit.stamp.told.event()):
+            progress({"event": "stale", **stale})
         try:
             if selection.outputs or not selection.broken:
                 failures = build(session, selection, options, hear)
