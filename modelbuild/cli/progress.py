@@ -12,6 +12,7 @@ from modelbuild.cli.sentences import (
     Outcome,
     because,
     exchanged,
+    no_longer_declared,
     of_cluster,
     of_remote,
     ran_open,
@@ -26,7 +27,7 @@ from modelbuild.cli.tables import GAP, MARK
 from modelbuild.errors import Error
 from modelbuild.ollama.name import displayed
 from modelbuild.tuples import NamedTuple
-from modelbuild.words import duration, listed, plural, size
+from modelbuild.words import duration, plural, size
 
 if TYPE_CHECKING:
     from modelbuild.cli.report import Report
@@ -118,8 +119,7 @@ class Progress:
         for warning in self.warnings:
             self.report.warning(warning, told=True)
         if self.stale and not self.report.as_json:
-            names = listed(f"'{name}'" for name in self.stale)
-            self.report.note_once(f"no longer declared: {names}; `modelbuild clean --stale` removes them")
+            self.report.note_once(no_longer_declared(self.stale))
         if self.summary is not None:
             self.finish(self.summary, bool(errors))
 

@@ -96,6 +96,12 @@ def nothing_to_do(models: int, seconds: float) -> str:
     return f"nothing to do: {plural(models, 'model')} unchanged ({duration(seconds)})"
 
 
+def no_longer_declared(names: Iterable[str]) -> str:
+    """Say what the project once wrote, names and files."""
+    told = listed(f"'{name}'" for name in names)
+    return f"no longer declared: {told}; `modelbuild clean --stale` removes them"
+
+
 class Outcome(NamedTuple):
     """The result of each model of a build, by its label.
 

@@ -9,15 +9,16 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Protocol
 
 from modelbuild import interrupt
+from modelbuild.cli import idle
 from modelbuild.cli.invocation import Invocation
 from modelbuild.cli.rounds import Teller
-from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.digest import xxh3
 from modelbuild.errors import Error, Errors
 from modelbuild.files import reason
 from modelbuild.observed import unchanged
 from modelbuild.project import lock
 from modelbuild.project.broken import told
+from modelbuild.session import stamps
 from modelbuild.session.obsolete import Obsolete, digest
 from modelbuild.session.watcher import PATIENCE, QUIET, Watcher, concerns, stronger
 from modelbuild.tuples import NamedTuple
@@ -99,6 +100,11 @@ class _Planned(NamedTuple):
     graph: Graph
     decides: tuple[str, ...]
     faults: Sequence[str]
+
+
+def _is_whole(edit: Selection | None) -> bool:
+    """Whether nothing of the project is broken after an edit."""
+    return edit is not None and edit.edit is not None and stamps.is_whole(edit.edit.stamp)
 
 
 class _Rounds:
@@ -183,8 +189,8 @@ class _Rounds:
             return
         self._begin()
         edit = self._rebuild.edit(call) if not changed and self._last is None else None
-        if edit is not None and edit.edit is not None and not edit.outputs:
-            self._report.note(nothing_to_do(edit.edit.stamp.models, self._report.seconds))
+        if edit is not None and edit.edit is not None and not (edit.outputs or edit.broken):
+            idle.say(self._report, edit.edit.stamp)
         else:
             if call.session.outside or any(each.wanted for each in planned.selection.broken):
                 planned = self._fetched(call)
@@ -197,16 +203,16 @@ class _Rounds:
         if not os.path.lexists(self._file):
             return False
         self._watcher.begin()
-        if self._whole is not None:
-            if not self._whole:
-                return False
-            self._concerns, self._whole = dict(self._whole), None
-            self._watcher.watch(self._concerns)
-            self._is_unheard = True
         session = call.session
         session.patient = True
         edit = self._rebuild.edit(call, None if self._is_unheard else self._changed)
-        if edit is None:
+        if self._whole and _is_whole(edit):
+            # What was broken is mended. All is looked at once more, now that it is watched again.
+            self._concerns, self._whole = dict(self._whole), None
+            self._watcher.watch(self._concerns)
+            self._is_unheard = True
+            edit = self._rebuild.edit(call)
+        if edit is None or (self._whole is None) != _is_whole(edit):
             return False
         sources = [source.path for source in session.graph.sources()] if edit.outputs else ()
         new = concerns(session.looks() if edit.outputs else (), sources)

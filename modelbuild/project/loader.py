@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -85,8 +86,9 @@ def load(file: str, *, observed: Observed, keep: Keep, given: Overrides | None =
         raise Errors(_ordered([*problems.errors, *chain.from_iterable(of_parts)], top))
     warnings = tuple(_ordered(problems.warnings, top))
     unowned = frozenset(part.name for part in others.parts if not part.is_owner)
-    origins = loaded.origins()
-    return Project(texts.root, file, name or None, namespace, folder, targets, warnings, origins, unowned, cache)
+    found_wrong = {each.model for each in targets.called if isinstance(each, Broken)}
+    known = Project(texts.root, file, name or None, namespace, folder, targets, warnings, loaded.origins())
+    return known._replace(doubtful=loaded.doubtful(found_wrong), unowned=unowned, cache=cache)
 
 
 class Wanted(NamedTuple):
@@ -355,6 +357,17 @@ class _Loaded:
     def origins(self) -> dict[str, Origin]:
         """Of each model that is right in itself what decides it."""
         return {part.address(each.laid.model): self._family.origin(part, each) for part, each in self._whole}
+
+    def doubtful(self, wrong: Collection[str]) -> frozenset[str] | None:
+        """The Modelfiles that may decide some models of which something is wrong; None where they cannot be told."""
+        if not wrong:
+            return frozenset()
+        tables = (part.toml.table(name) for part in self._every for name in ("defaults", "model"))
+        if self._others.broken or any("modelfile" in json.dumps(table) for table in tables):
+            return None
+        family = self._family.models.values()
+        found = [each.modelfiles(name) for each in family for name in each.names if each.address(name) in wrong]
+        return frozenset(path for paths in found for path in paths.values())
 
     def targets(self) -> Targets:
         """What groups and targets mean. Names that can mean nothing are refused, globs that match nothing pointed out."""

@@ -42,6 +42,7 @@ class Project(NamedTuple):
     warnings  errors that nobody need act on
     origins   of each model that is right in itself
     cache     where results are shared with other machines
+    doubtful  the Modelfiles that may decide models of which something is wrong; None where they cannot be told
     unowned   the parts whose names are the namespaces of their models, since nobody declared one
     """
 
@@ -53,6 +54,7 @@ class Project(NamedTuple):
     targets: Targets
     warnings: tuple[Error, ...] = ()
     origins: Mapping[str, Origin] = {}
+    doubtful: frozenset[str] | None = frozenset()
     unowned: frozenset[str] = frozenset()
     cache: RemoteCache = RemoteCache()
 

@@ -20,12 +20,13 @@ from modelbuild.errors import Error
 from modelbuild.files import TICK
 from modelbuild.observed import unchanged
 from modelbuild.plan import placed
+from modelbuild.session import stamps
 from modelbuild.session.destination import Destination, Everywhere, Files, Stats
 from modelbuild.session.durations import Durations
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import cache_limit, memory_limit
 from modelbuild.session.shared import joined, pin_weights
-from modelbuild.session.stamp import again, take
+from modelbuild.session.stamp import Told, again, take
 from modelbuild.session.worker import Worker
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ def _build(
     destination.check(outputs)
     session.store.database.waiting = lambda path: report({"event": "waiting", "path": path})
     # An edit of Modelfiles declares the same names and files as before.
-    if stale := {} if selection.edit else destination.stale():
+    if stale := selection.edit.stamp.told.event() if selection.edit else destination.stale():
         report({"event": "stale", **stale})
     graph = session.graph.select(outputs)
     building = _Building(session, graph, destination, report)
@@ -96,12 +97,12 @@ def _build(
                 shared.cache.finish(interrupt.check)
             pin_weights(session, shared, graph)
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
-    if building.tidied and not (done.errors or stale or selection.broken):
+    if building.tidied and not (done.errors or stale.get("files") or _is_passing(session, selection)):
         if session.patient or (len(graph.steps) > MANY and not selection.edit):
             # What was written within a tick of the clock cannot be stamped.
             time.sleep(TICK)
         with contextlib.suppress(Error):
-            building.stamp(selection, done)
+            building.stamp(selection, done, stale.get("names", ()))
     # A few texts do not fill a cache; the next build of more looks through it.
     if done.ran and not (selection.edit and done.written < SMALL):
         from modelbuild.session.interrupted import spares_of_all
@@ -109,6 +110,11 @@ def _build(
         with contextlib.suppress(OSError, Error):
             garbage.evict(session.store, limit, spares_of_all(session.store, [session.models.root]))
     return done.errors
+
+
+def _is_passing(session: Session, selection: Selection) -> bool:
+    """Whether what is broken may be mended although no file changes: it could not be fetched, or another file was asked for."""
+    return any(each.wanted or each.label in session.withheld or selection.into for each in selection.broken)
 
 
 def _spread(
@@ -228,7 +234,7 @@ class _Building:
                 faults[output.manifest] = [*faults.get(output.manifest, ()), *found]
         return faults
 
-    def stamp(self, selection: Selection, build: Build) -> None:
+    def stamp(self, selection: Selection, build: Build, stale: Sequence[str] = ()) -> None:
         """Keep a stamp of what is finished, under the words it was asked for with."""
         session, graph, results = self._session, self._graph, build.results
         outputs: dict[str, Stats] = {}
@@ -242,20 +248,25 @@ class _Building:
             # Most have files in common.
             outputs[output.label] = {path: known.setdefault(path, info) for path, info in found.items()}
         sources = {source.path for source in graph.sources()}
-        key = session.stamp_key(selection.targets, selection.into)
-        parts, looks = Parts(session.store.database, key), session.looks()
+        looks = session.looks()
+        if not session.broken:
+            stamps.forget_broken(session, selection.targets, selection.into)
         if selection.edit is not None:
             before, changes = selection.edit
             changed = again(before, changes, looks, sources, outputs)
             if changed is not None and self._is_current():
-                before.change(parts, *changed)
+                before.change(Parts(session.store.database, before.key), *changed)
             return
-        stamp = take(len(graph.outputs), len(graph.steps), looks, sources, outputs, session.plan_id)
-        if stamp is not None and self._is_current():
-            stamp.keep(key, session.kept, parts)
+        sources |= {session.models.library.manifest_path(name) for name in stale}
+        told = Told(stale, session.models.root, [each.label for each in selection.broken])
+        stamp = take(len(graph.outputs), len(graph.steps), looks, sources, outputs, session.plan_id, told)
+        if stamp is not None and self._is_current(stale):
+            stamps.keep(session, stamp, selection.targets, selection.into)
 
-    def _is_current(self) -> bool:
-        """Whether the plan and the sources are still what this build was made of: the stats of a stamp would hide an edit since."""
+    def _is_current(self, stale: Sequence[str] = ()) -> bool:
+        """Whether plan, sources and stale names are still what this build saw: the stats of a stamp would hide an edit since."""
+        if stale and self._destination.stale().get("names") != stale:
+            return False
         sources, looks = self._graph.sources(), self._session.looks()
         fresh = self._session.new_sources()
         fresh.prepare(sources)

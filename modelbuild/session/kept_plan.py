@@ -108,7 +108,7 @@ class KeptPlan:
         for model, part in plan.divided.parts.items():
             for file in part.files:
                 owners.setdefault(file, []).append(model)
-        odd = {project.file, *(subject for verb, subject, _ in looks if verb == "stat")}
+        odd = {project.file, *(project.doubtful or ()), *(subject for verb, subject, _ in looks if verb == "stat")}
         own: dict[str, list[Look]] = {}
         others: list[Look] = []
         for look in looks:

@@ -12,17 +12,16 @@ from modelbuild import trace
 from modelbuild.digest import canonical, xxh3
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.kept import Kept
-from modelbuild.engine.parts import Parts
 from modelbuild.engine.store import Store
 from modelbuild.errors import Error
 from modelbuild.files import Waiting
 from modelbuild.observed import Look, Observed, unchanged
 from modelbuild.ollama.library import Library, default_folder
 from modelbuild.publish.written import Owner, Written
-from modelbuild.session.kept_plan import MANY, WHOLE, KeptPlan, KeptPlans
+from modelbuild.session.kept_plan import MANY, KeptPlan, KeptPlans
 from modelbuild.session.nearest import nearest
 from modelbuild.session.settings import Settings, cache_folder, started_in
-from modelbuild.session.stamp import Edit, Stamp
+from modelbuild.session.stamp import Edit
 from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
 
@@ -191,11 +190,6 @@ class Session:
         with self.sources.together():
             return unchanged(plan.looks, self.sources.file_digest)
 
-    @cached_property
-    def parts(self) -> Parts:
-        """Where the last plan is kept in which nothing is broken, in parts."""
-        return Parts(self.store.database, WHOLE + self.key)
-
     def _make(self, observed: Observed) -> KeptPlan:
         from modelbuild.plan.plan import plan
 
@@ -205,6 +199,7 @@ class Session:
         models = self._models_option() or project.models or self._home(observed.env("OLLAMA_MODELS"))
         made = plan(project, observed, *self.elsewhere(observed, models), wanted=self.settings.wanted)
         plain = self.settings.wanted is None and self.file.endswith(".toml")
+        plain = plain and project.doubtful is not None
         editable = plain and not any(each.exports or each.file("output") for each in project.variants)
         return KeptPlan.of(project, made, models, observed.looks(), editable)
 
@@ -217,10 +212,11 @@ class Session:
         return Elsewhere([*libraries], lock.observe(self.file, observed), self.store.root, self._wrote)
 
     def _wrote(self, root: str, name: str, digest: str) -> bool:
-        return Written(self.store.database, root).names(name).get(name) == (self._owner, digest)
+        return Written(self.store.database, root).names(name).get(name) == (self.owner, digest)
 
     @property
-    def _owner(self) -> Owner:
+    def owner(self) -> Owner:
+        """Who writes names into the models folder."""
         return Owner.of(self.file, self.settings.name)
 
     def take(self, plan: KeptPlan) -> None:
@@ -312,27 +308,13 @@ class Session:
         """The models folder that the project is built into."""
         from modelbuild.publish.models_folder import ModelsFolder
 
-        return ModelsFolder(self._plan.models, self.store, self._owner)
+        return ModelsFolder(self._plan.models, self.store, self.owner)
 
     def exported(self, owner: str | None = None, replaces: Replaces = "gguf") -> Exported:
         """The files that models are written to besides the models folder; without an owner those of the project."""
         from modelbuild.publish.exported import Exported
 
         return Exported(self.store, self.file if owner is None else owner, replaces)
-
-    def up_to_date(self, targets: Sequence[str], into: str | None = None) -> Stamp | None:
-        """The stamp of the last build of these targets, if it still holds: then there is nothing to do."""
-        stamp = self.last_stamp(targets, into)
-        return stamp if stamp is not None and stamp.holds() else None
-
-    def last_stamp(self, targets: Sequence[str], into: str | None = None, known: Stamp | None = None) -> Stamp | None:
-        """The stamp of the last build of these targets, whether it holds or not; it may be the one that is known."""
-        key = self.stamp_key(targets, into)
-        return Stamp.read(key, self.kept, Parts(self.store.database, key), known)
-
-    def stamp_key(self, targets: Sequence[str], into: str | None = None) -> str:
-        """What the stamp of a build of these targets is kept under."""
-        return "stamp:" + xxh3(canonical([self.key, self.part_file, sorted(targets), into]))
 
     def select(self, targets: Sequence[str]) -> Selection:
         """What the targets mean: variants, models, names, groups, globs over them; none means the default. Raises Errors."""

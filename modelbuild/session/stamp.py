@@ -63,6 +63,26 @@ class Changes(NamedTuple):
     labels: Sequence[str]
 
 
+class Told(NamedTuple):
+    """What each build of some targets says again while nothing changes.
+
+    stale   names in the models folder that are no longer declared; their manifests are among the files of the stamp
+    folder  the models folder
+    broken  labels of what was asked for and cannot be built; the plan says why
+    """
+
+    stale: Sequence[str] = ()
+    folder: str = ""
+    broken: Sequence[str] = ()
+
+    def event(self) -> Mapping[str, Sequence[str]]:
+        """What is stale, as members of an event."""
+        return {"names": self.stale, "files": ()} if self.stale else {}
+
+
+NOTHING = Told()
+
+
 class Chunk(NamedTuple):
     """Files that are kept together.
 
@@ -109,14 +129,24 @@ class Stamp:
 
     plan         the id of the plan that was built
     environment  variable -> value; None for one that must not be set
+    told         what is said again
+    key          what it is kept under
     """
 
     def __init__(
-        self, models: int, steps: int, plan: str, environment: Mapping[str, str | None], chunks: Mapping[str, Chunk]
+        self,
+        models: int,
+        steps: int,
+        plan: str,
+        environment: Mapping[str, str | None],
+        chunks: Mapping[str, Chunk],
+        told: Told = NOTHING,
     ) -> None:
         self.models = models
         self.steps = steps
         self.plan = plan
+        self.told = told
+        self.key = ""
         self._environment = environment
         self._chunks = dict(chunks)
         self._id = ""
@@ -167,21 +197,23 @@ class Stamp:
 
     def keep(self, key: str, kept: Kept, parts: Parts) -> None:
         self._id = parts.replace({name: b"\n".join(chunk) for name, chunk in self._chunks.items()})
-        kept.put(key, json.dumps([self._id, self.models, self.steps, self.plan, self._environment]).encode())
+        head = [self._id, self.models, self.steps, self.plan, self._environment, self.told]
+        kept.put(key, json.dumps(head).encode())
+        self.key = key
 
     @staticmethod
     def read(key: str, kept: Kept, parts: Parts, known: Stamp | None = None) -> Stamp | None:
         """The stamp that is kept, which may be one that is known; None where there is none that is whole."""
         if (value := kept.get(key)) is None:
             return None
-        id_, models, steps, plan, environment = json.loads(value)
+        id_, models, steps, plan, environment, told = json.loads(value)
         if known is not None and known._id == id_:
             return known
         chunks = {name: Chunk(*value.split(b"\n", 1)) for name, value in (parts.all(id_) or {}).items()}
         if not chunks:
             return None
-        stamp = Stamp(models, steps, plan, environment, chunks)
-        stamp._id = id_
+        stamp = Stamp(models, steps, plan, environment, chunks, Told(*told))
+        stamp._id, stamp.key = id_, key
         return stamp
 
     def change(self, parts: Parts, common: Files, outputs: Mapping[str, Files]) -> None:
@@ -254,6 +286,7 @@ def take(
     sources: Iterable[str],
     outputs: Mapping[str, Mapping[str, os.stat_result]],
     plan: str = "",
+    told: Told = NOTHING,
 ) -> Stamp | None:
     """Stamp the files that a plan looked at and those that a build read and wrote; the last by outputs, with the stats they were left with.
 
@@ -280,7 +313,7 @@ def take(
     labels = [*own.items()]
     for start in range(0, len(labels), CHUNK):
         chunks[f"own {start // CHUNK:06}"] = Chunk.of(labels[start : start + CHUNK])
-    return Stamp(models, steps, plan, environment, chunks)
+    return Stamp(models, steps, plan, environment, chunks, told)
 
 
 def again(

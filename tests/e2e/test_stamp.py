@@ -24,12 +24,13 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def stamped(project: Project) -> bool:
     """Whether a build now goes by the stamp alone."""
+    from modelbuild.session import stamps
     from modelbuild.session.session import Session
     from modelbuild.session.settings import Settings
 
     session = Session(Settings(folder=str(project.folder), models=str(project.models), cache=str(project.cache)))
     try:
-        return session.up_to_date(()) is not None
+        return stamps.up_to_date(session, ()) is not None
     finally:
         session.close()
 
@@ -80,6 +81,51 @@ def test_stamp_holds_only_while_nothing_changed(project: Project) -> None:
         project.run("clean", "--stale")
     project.build()
     project.check()
+
+
+def test_a_stale_name_is_told_while_the_stamp_holds(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.checkpoint()
+    tables = '[model.a]\nfrom = "./weights"\nsystem = "A"\n[model.b]\nfrom = "a"\nsystem = "B"\n'
+    project.write("ModelBuild.toml", tables)
+    project.run()
+    project.write("ModelBuild.toml", tables.partition("[model.b]")[0])
+    for _ in range(3):
+        project.run()
+        time.sleep(0.1)
+    assert stamped(project)
+    said = project.errors.splitlines()
+    assert said[0].startswith("no longer declared: 'b:latest'; `modelbuild ")
+    assert said[1].startswith("nothing to do: 1 model unchanged")
+    project.write("ModelBuild.toml", tables.partition("[model.b]")[0].replace('"A"', '"C"'))
+    project.run()
+    assert said[0] in project.errors and "1 model built" in project.errors
+    project.run()
+    time.sleep(0.1)
+    project.run()
+    assert stamped(project)
+    project.run("clean", "--stale")
+    assert not stamped(project)
+    project.run()
+    assert project.errors.startswith("nothing to do")
+
+
+def test_a_stale_name_that_another_project_takes_over_is_not_told(tmp_path: Path) -> None:
+    one, two = Project(tmp_path / "one"), Project(tmp_path / "two")
+    one.checkpoint("../weights")
+    tables = '[model.a]\nfrom = "../weights"\n[model.b]\nfrom = "a"\nsystem = "B"\n'
+    for project in (one, two):
+        project.models, project.cache = tmp_path / "models", tmp_path / "cache"
+        project.write("ModelBuild.toml", tables)
+    one.run()
+    one.write("ModelBuild.toml", tables.partition("[model.b]")[0])
+    for _ in range(3):
+        one.run()
+        time.sleep(0.1)
+    assert "no longer declared: 'b:latest'" in one.errors and stamped(one)
+    two.run()
+    one.run()
+    assert "no longer declared" not in one.errors
 
 
 def test_other_environment_breaks_the_stamp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

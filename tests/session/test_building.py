@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from modelbuild.engine.build import BuildOptions, Event
+from modelbuild.session import stamps
 from modelbuild.session.building import build
 from modelbuild.session.session import Session
 from modelbuild.session.settings import Settings
@@ -48,13 +49,13 @@ def test_a_stamp_is_taken_where_nothing_is_left_to_do(start: Open, project: Proj
     assert set(states(run(start())).values()) == {"ran"}
     time.sleep(0.1)  # what was written a moment ago is not stamped yet
     assert set(states(run(start())).values()) == {"hit"}
-    stamp = start().up_to_date(())
+    stamp = stamps.up_to_date(start(), ())
     assert stamp is not None and stamp.models == 2
-    assert start().up_to_date(("chat",)) is None
+    assert stamps.up_to_date(start(), ("chat",)) is None
     assert not (project.models / ".modelbuild").exists()
 
 
-def test_no_stamp_is_taken_while_a_name_is_stale(start: Open, project: Project) -> None:
+def test_a_stamp_says_again_which_names_are_stale(start: Open, project: Project) -> None:
     run(start())
     project.write("ModelBuild.toml", '[model.base]\nfrom = "./weights"\nquantize = "q8_0"\n')
     time.sleep(0.1)
@@ -62,7 +63,13 @@ def test_no_stamp_is_taken_while_a_name_is_stale(start: Open, project: Project) 
     assert [event["names"] for event in events if event["event"] == "stale"] == [
         ["registry.ollama.ai/library/chat/latest"]
     ]
-    assert start().up_to_date(()) is None
+    stamp = stamps.up_to_date(start(), ())
+    assert stamp is not None and stamp.told.stale == ["registry.ollama.ai/library/chat/latest"]
+    (project.models / "manifests/registry.ollama.ai/library/chat/latest").unlink()
+    assert stamps.up_to_date(start(), ()) is None
+    run(start())
+    stamp = stamps.up_to_date(start(), ())
+    assert stamp is not None and not stamp.told.stale
 
 
 def test_records_that_are_wrong_are_made_again(start: Open, project: Project) -> None:

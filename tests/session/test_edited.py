@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -17,7 +18,7 @@ from modelbuild.session import building
 from modelbuild.session.kept_plan import KeptPlan
 from modelbuild.session.session import Session
 from modelbuild.session.settings import Settings
-from modelbuild.words import plural
+from modelbuild.words import listed, plural
 from tests.e2e.in_process import InProcess
 from tests.e2e.project import flip
 
@@ -228,6 +229,85 @@ def test_a_modelfile_that_is_mended_is_planned_alone(
     project.check()
 
 
+FAULTS = {
+    "its text": "FROM ../../w0\nSISTEM I am c.\n",
+    "its weights": "FROM ./nowhere\nSYSTEM I am c.\n",
+}
+
+
+def broken(project: InProcess, text: str, extra: str = "") -> str:
+    """Break a model for good; returns the errors of each build from then on."""
+    project.write("ModelBuild.toml", TOML + extra)
+    project.write("src/c/Modelfile", text)
+    for _ in range(3):
+        project.run("-k", code=1)
+        time.sleep(0.03)
+    return project.errors.rpartition(" (")[0]
+
+
+@pytest.mark.parametrize("text", FAULTS.values(), ids=FAULTS)
+def test_with_a_broken_model_an_edit_of_another_is_planned_alone(
+    project: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    said = broken(project, text)
+    assert "0 built, 5 unchanged, 1 failed: c" in said
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "_make", planned)
+        patched.setattr(building, "_build", planned)
+        project.run("-k", code=1)
+        assert project.errors.rpartition(" (")[0] == said
+        project.run(code=2)
+        assert project.errors.splitlines()[:-1] == said.splitlines()[:-1]
+        assert project.errors.splitlines()[-1] == "nothing was built; -k builds the 5 models that can be built"
+    for name in ("q-b", "on"):
+        file = project.folder / f"src/{name}/Modelfile"
+        file.write_text(file.read_text().replace("I am", "I was"))
+        with monkeypatch.context() as patched:
+            patched.setattr(Session, "_make", planned)
+            before = project.tree()
+            project.run(code=2)
+            assert project.tree() == before
+            assert "nothing was built; -k builds the 5 models that can be built" in project.errors
+            project.run("-k", code=1)
+            assert "unchanged, 1 failed: c" in project.errors and "0 built" not in project.errors
+            time.sleep(0.03)
+            project.run("-k", code=1)
+            project.run("-k", code=1)
+            assert project.errors.rpartition(" (")[0] == said
+        assert described(plan_of(project, project.cache)) == described(plan_of(project, tmp_path / f"clean {name}"))
+    project.write("src/c/Modelfile", "FROM ../../w0\nSYSTEM I am mended.\n")
+    project.run()
+    assert "1 model built, 5 unchanged" in project.errors
+    project.write("src/a/Modelfile", "FROM ../../w0\nSISTEM I am a.\n")
+    project.run("-k", code=1)
+    assert "2 failed: table, a" in project.errors
+    project.check()
+
+
+@pytest.mark.parametrize("text", FAULTS.values(), ids=FAULTS)
+def test_targets_that_are_not_broken_are_edited_alone(
+    project: InProcess, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    broken(project, text)
+    for _ in range(3):
+        project.run("on", "q-b")
+        time.sleep(0.03)
+    assert "nothing to do: 3 models unchanged" in project.errors
+    monkeypatch.setattr(Session, "_make", planned)
+    project.write("src/on/Modelfile", "FROM q-b\nSYSTEM I am new.\n")
+    project.run("on", "q-b")
+    assert "1 model built, 2 unchanged" in project.errors
+
+
+def test_a_modelfile_that_a_broken_model_takes_too_is_seen(project: InProcess) -> None:
+    child = "[model.child]\nextends = 'c'\n[model.child.parameters]\nnum_gqa = '${no}'\n"
+    broken(project, "FROM ../../w0\nSYSTEM I am c.\n", child)
+    assert "1 failed: child" in project.errors
+    project.write("src/c/Modelfile", "FROM ../../w0\nSISTEM I am c.\n")
+    project.run("-k", code=1)
+    assert "2 failed: child, c" in project.errors and "SISTEM" in project.errors
+
+
 def test_an_output_that_was_removed_is_put_again_alone(project: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     settled(project)
     before = project.tree()
@@ -383,6 +463,22 @@ def knowing_what_was_written(cache: Path, before: Path) -> None:
     old.close()
 
 
+def says_the_same_again(project: InProcess) -> None:
+    """What a stamp tells again is what a build tells that goes by none, as those do that print JSON."""
+    time.sleep(0.03)
+    project.run("-k", code=None)
+    project.run("-k", code=None)
+    said = project.errors
+    events = [json.loads(line) for line in project.run("-k", "--json", code=None).splitlines()]
+    stale = [listed(f"'{name}'" for name in each["names"]) for each in events if each["event"] == "stale"]
+    told = [line.partition(";")[0] for line in said.splitlines() if line.startswith("no longer declared: ")]
+    assert told == [f"no longer declared: {names}" for names in stale]
+    of_json = project.errors.splitlines()
+    assert [each for each in said.splitlines() if each.startswith("error: ")] == [
+        each for each in of_json if each.startswith("error: ")
+    ]
+
+
 def sequence(project: InProcess, tmp_path: Path, edits: Edits, seed: int, count: int) -> None:
     project.run("-k", code=None)
     for number in range(count):
@@ -402,6 +498,7 @@ def sequence(project: InProcess, tmp_path: Path, edits: Edits, seed: int, count:
                 built, wanted = (folder / "manifests" / name for folder in (project.models, clean / "models"))
                 # A name that the project does not declare any more is still a base, where it was built.
                 assert not wanted.exists() or built.read_bytes() == wanted.read_bytes(), (seed, number, name)
+        says_the_same_again(project)
         project.check()
         shutil.rmtree(clean)
 

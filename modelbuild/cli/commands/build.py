@@ -8,13 +8,13 @@ Cached steps are not run again. `build NAME` always means the target, even if a 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from modelbuild.cli import idle
 from modelbuild.cli.invocation import FAILED, GOOD, WRONG, Invocation, commands
-from modelbuild.cli.sentences import nothing_to_do
 from modelbuild.errors import Error, Errors
 from modelbuild.machine import cores
 from modelbuild.session.settings import started_in
@@ -124,7 +124,7 @@ class Rebuild:
     def __init__(self, asked: Request) -> None:
         self.targets = asked.targets
         self._asked = asked
-        self._stamp: Stamp | None = None
+        self._stamps: list[Stamp] = []
 
     def select(self, call: Invocation) -> Selection:
         return _select(call, self.targets, _into(call, self._asked.output))
@@ -132,9 +132,11 @@ class Rebuild:
     def edit(self, call: Invocation, among: Collection[str] | None = None) -> Selection | None:
         if self._asked.force:
             return None
+        from modelbuild.session import stamps
+
         into = _into(call, self._asked.output)
-        self._stamp = call.session.last_stamp(self.targets, into, self._stamp)
-        return None if self._stamp is None else _since(call, self.targets, into, self._stamp, among)
+        self._stamps = [*stamps.last(call.session, self.targets, into, self._stamps)]
+        return _since(call, self.targets, into, self._stamps, among)
 
     def fetch(self, call: Invocation) -> None:
         from modelbuild.cli.fetched import fetch
@@ -151,49 +153,62 @@ def _run(call: Invocation, asked: Request) -> int:
     report = call.report
     if not (asked.dry_run or asked.force or report.as_json or report.verbose):
         edit = _edit(call, asked.targets, into)
-        if edit is not None and edit.outputs:
-            _warn(call, edit)
-            return built(call, edit, asked.options())
-        if edit is not None and edit.edit is not None:
-            report.note(nothing_to_do(edit.edit.stamp.models, report.seconds))
+        if edit is not None and edit.edit is not None and not (edit.outputs or edit.broken):
+            idle.say(report, edit.edit.stamp)
             return GOOD
+        if edit is not None:
+            return _built_or_refused(call, asked, edit)
 
     from modelbuild.cli.fetched import wrong
 
-    verb = "would be" if asked.dry_run else "was"
     selection = _fetched(call, asked, _select(call, asked.targets), into)
-    stops = wrong(selection.broken) if asked.dry_run else selection.broken
-    if stops and not asked.keep_going:
-        return _refuse(call, selection, verb)
+    if not asked.dry_run:
+        return _built_or_refused(call, asked, selection)
+    if wrong(selection.broken) and not asked.keep_going:
+        return _refuse(call, selection, "would be")
     _warn(call, selection)
-    if asked.dry_run:
-        from modelbuild.cli import dry_run
+    from modelbuild.cli import dry_run
 
-        return dry_run.forecast(call, selection, explain=asked.explain, force=asked.force)
+    return dry_run.forecast(call, selection, explain=asked.explain, force=asked.force)
+
+
+def _built_or_refused(call: Invocation, asked: Request, selection: Selection) -> int:
+    if selection.broken and not asked.keep_going:
+        return _refuse(call, selection, "was")
+    _warn(call, selection)
     return built(call, selection, asked.options())
 
 
 def _edit(call: Invocation, targets: Sequence[str], into: str | None) -> Selection | None:
     """What changes since the last build of the targets reach, which may be nothing; None where that cannot be told."""
-    stamp = call.session.last_stamp(targets, into)
-    return None if stamp is None else _since(call, targets, into, stamp)
+    from modelbuild.session import stamps
+
+    return _since(call, targets, into, stamps.last(call.session, targets, into))
 
 
 def _since(
-    call: Invocation, targets: Sequence[str], into: str | None, stamp: Stamp, among: Collection[str] | None = None
+    call: Invocation,
+    targets: Sequence[str],
+    into: str | None,
+    stamps: Iterable[Stamp],
+    among: Collection[str] | None = None,
 ) -> Selection | None:
-    """What changes of files, or of some of them, since a build reach."""
+    """What changes of files, or of some of them, since the first of some builds reach of which that can be told."""
     from modelbuild.session.session import Selection
     from modelbuild.session.stamp import Edit
 
-    changes = stamp.changes(among)
-    if changes is None or (any(changes) and into is not None):
-        return None
-    if not any(changes):
-        return Selection(tuple(targets), (), into=into, edit=Edit(stamp, changes))
-    from modelbuild.session import edited
+    for stamp in stamps:
+        changes = stamp.changes(among)
+        if changes is None or (any(changes) and into is not None):
+            continue
+        if not any(changes) and not stamp.told.broken:
+            return Selection(tuple(targets), (), into=into, edit=Edit(stamp, changes))
+        from modelbuild.session import edited
 
-    return edited.selection(call.session, targets, stamp, changes)
+        found = edited.selection if any(changes) else edited.standing
+        if (selection := found(call.session, targets, stamp, changes)) is not None:
+            return selection
+    return None
 
 
 def _warn(call: Invocation, selection: Selection) -> None:
@@ -300,8 +315,8 @@ def _refuse(call: Invocation, selection: Selection, verb: str) -> int:
         for event in broken_events(selection.broken):
             report.object(event)
     report.errors(told(selection.broken))
-    if selection.outputs:
-        report.note(f"nothing {verb} built; -k builds the {plural(len(selection.outputs), 'model')} that can be built")
+    if count := selection.edit.stamp.models if selection.edit else len(selection.outputs):
+        report.note(f"nothing {verb} built; -k builds the {plural(count, 'model')} that can be built")
     return WRONG if wrong(selection.broken) else FAILED
 
 
@@ -354,6 +369,8 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
 
         for event in broken_events(selection.broken):
             progress(event)
+        if selection.edit and not selection.outputs and (stale := selection.edit.stamp.told.event()):
+            progress({"event": "stale", **stale})
         try:
             if selection.outputs or not selection.broken:
                 failures = build(session, selection, options, hear)
@@ -364,7 +381,7 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
         except Error as error:
             failures = [error]
         if progress.summary is None and (report.as_json or selection.broken):
-            progress(no_work(report.seconds))
+            progress(no_work(report.seconds, hit=selection.edit.stamp.steps if selection.edit else 0))
         failures += told(selection.broken)
         if failures:
             # The names of those that failed come last.
