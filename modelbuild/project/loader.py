@@ -363,7 +363,7 @@ class _Loaded:
         if not wrong:
             return frozenset()
         tables = (part.toml.table(name) for part in self._every for name in ("defaults", "model"))
-        if self._others.broken or any("modelfile" in json.dumps(table) for table in tables):
+        if self._others.broken or any("modelfile" in json.dumps(table, default=str) for table in tables):
             return None
         family = self._family.models.values()
         found = [each.modelfiles(name) for each in family for name in each.names if each.address(name) in wrong]

@@ -9,7 +9,7 @@ from modelbuild.cli.sentences import (
     exchanged,
     forecasts,
     nothing_to_do,
-    remote_lost,
+    of_remote,
     summed_up,
     taken,
 )
@@ -113,5 +113,5 @@ def test_what_was_exchanged_with_a_remote_cache() -> None:
     counts = {"fetched": 1, "bytes_fetched": 812_000_000, "sent": 2, "bytes_sent": 0, "left": 0}
     assert exchanged(counts) == "remote cache: 1 result fetched (812 MB), 2 sent (0 B)"
     assert exchanged({**counts, "fetched": 0, "sent": 0, "left": 3}).startswith("remote cache: 3 not sent")
-    told = remote_lost({"direction": "read", "error": "error: 'host' does not answer"})
+    told = of_remote({"event": "remote-lost", "direction": "read", "error": "error: 'host' does not answer"})
     assert told == "the remote cache is no longer asked in this build: 'host' does not answer"
