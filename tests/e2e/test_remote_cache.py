@@ -170,6 +170,21 @@ def test_a_pointer_to_other_weights_than_the_lock_pins_stands_for_none_that_are_
     assert "sha256:0000" in second.errors
 
 
+def test_a_file_with_other_bytes_is_mended_by_the_next_build_that_makes_it(tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    first, second = pair(tmp_path, f"file://{tmp_path}/share")
+    first.build()
+    (blob,) = [
+        path for path in (tmp_path / "share" / "cas").rglob("*") if path.is_file() and path.stat().st_size > 900_000
+    ]
+    whole = blob.read_bytes()
+    flip(blob, 1000)
+    second.build()
+    assert second.computed > 0
+    assert second.tree() == first.tree()
+    assert blob.read_bytes() == whole
+
+
 def test_a_cluster_is_a_network(tmp_path: Path) -> None:
     (tmp_path / "share").mkdir()
     first, _ = pair(tmp_path, f"file://{tmp_path}/share")
