@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -40,7 +39,7 @@ from modelbuild.project.project import Origin, Project
 from modelbuild.project.row import Surroundings
 from modelbuild.project.targets import Targets, spelled
 from modelbuild.project.texts import Texts
-from modelbuild.project.toml import Toml
+from modelbuild.project.toml import Toml, has_key
 from modelbuild.project.variant import Tools, Variant
 from modelbuild.tuples import NamedTuple
 
@@ -363,7 +362,7 @@ class _Loaded:
         if not wrong:
             return frozenset()
         tables = (part.toml.table(name) for part in self._every for name in ("defaults", "model"))
-        if self._others.broken or any("modelfile" in json.dumps(table, default=str) for table in tables):
+        if self._others.broken or any(has_key(table, "modelfile") for table in tables):
             return None
         family = self._family.models.values()
         found = [each.modelfiles(name) for each in family for name in each.names if each.address(name) in wrong]

@@ -192,3 +192,17 @@ def unknown_variables(given: Overrides, declared: Collection[str]) -> Iterator[E
     for name in given.vars:
         if name not in declared:
             yield Place(f"--var {name}").placed(variables.unknown(name, declared))
+
+
+def has_key(table: object, key: str) -> bool:
+    """Whether a key is in a table or in one within it, however deep."""
+    todo = [table]
+    while todo:
+        each = todo.pop()
+        if isinstance(each, Mapping):
+            if key in each:
+                return True
+            todo += each.values()
+        elif isinstance(each, list | tuple):
+            todo += each
+    return False

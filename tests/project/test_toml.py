@@ -144,3 +144,8 @@ def test_a_malformed_model_is_left_out_and_named() -> None:
     assert found.table("model")["a"] == {"tag": "t"}
     assert {part: len(errors) for part, errors in found.faults.items()} == {"a": 1, "x y": 1}
     assert not problems.errors
+
+
+def test_a_key_is_found_however_deep() -> None:
+    assert toml.has_key({"a": [{"b": {"modelfile": "x"}}]}, "modelfile")
+    assert not toml.has_key({"a": ["modelfile", 16**5000]}, "modelfile")
