@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from modelbuild import digest as digests
 from modelbuild.engine.build import Event
 from modelbuild.engine.graph import Graph, Source, Step
+from modelbuild.errors import Error
 from modelbuild.ollama.library import is_blob
 from modelbuild.tuples import NamedTuple
 
@@ -47,6 +48,7 @@ def joined(
     session.use(shared.cache)
     try:
         yield shared
+        shared.cache.tell_faults()
     finally:
         session.use(before)
         shared.cache.close()
@@ -85,17 +87,47 @@ def connected(
     contents = Contents(StatCache(session.store.database), _running, absent, tell)
     reads, writes = declared.mode in ("both", "read"), declared.mode in ("both", "write")
     signer = None
-    # Who has no key of those that others trust may still read: a key lies on few machines.
-    if writes and declared.sign and (declared.mode == "write" or os.path.lexists(declared.sign)):
-        signer = Signer(declared.sign)
+    # The home folder is that of whoever builds now, not of whoever read the project first.
+    path = os.path.expanduser(declared.sign)
+    # Who has no key of those that others trust may still read, unless told to write: a key lies on few machines.
+    is_asked = declared.mode == "write" or session.settings.remote_cache == "both"
+    if writes and path and (is_asked or os.path.lexists(path)):
+        signer = Signer(path)
     if signer is None and (declared.sign or declared.trust):
         writes = False
     trust = Trust(declared.trust) if declared.trust else None
+    if signer is not None and trust is not None and not trust.has(signer):
+        hint = f"add its line to trust: '{signer.public}'"
+        what = "the key of [cache] sign is not in trust: this project takes nothing that it signs"
+        tell({"event": "remark", "remark": Error(what, path=path, hint=hint), "minor": False})
     terms = Terms(reads, writes, lambda step: is_shared(step, foreign=declared.foreign), signer, trust)
     remote = remotes.connect(declared.url)
     keys = Keys(contents.sha256)
     where = scratch or (lambda: None)
     return Shared(SharedCache(session.store, remote, keys, terms, where, tell, contents.tensors), contents)
+
+
+def forbidden(session: Session, what: str) -> Error:
+    """The error for a use of the remote cache that the mode does not allow."""
+    mode = session.remote_cache.mode
+    if session.settings.remote_cache is not None:
+        hint = "leave the option out, or give --remote-cache both"
+        return Error(f"--remote-cache {mode} does not allow {what}", hint=hint)
+    hint = "change it there, or give --remote-cache both for one command"
+    return Error(f'[cache] mode = "{mode}" does not allow {what}', path=session.file, hint=hint)
+
+
+def not_mutual(session: Session) -> Error | None:
+    """Why the project's remote cache is not both read and written; None where it is, or there is none."""
+    declared = session.remote_cache
+    if not declared.url or session.cache.is_mutual:
+        return None
+    if declared.mode != "both":
+        return forbidden(session, "--executor, whose workers need a cache that is read and written")
+    if session.settings.offline and not _is_here(declared):
+        return Error("--executor needs the remote cache, and --offline is given", hint="leave --offline out")
+    what = "--executor needs a key that signs results, and this machine has none"
+    return Error(what, hint="name its file: [cache] sign = PATH")
 
 
 def is_shared(step: Step, *, foreign: bool) -> bool:
@@ -111,7 +143,7 @@ def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
 
     Nothing is noted with --locked, nor where the lock cannot be written, or would be too long. Raises no Error.
     """
-    from modelbuild.errors import Error, Errors
+    from modelbuild.errors import Errors
     from modelbuild.project import lock
     from modelbuild.session import pins
 

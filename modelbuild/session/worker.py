@@ -83,7 +83,7 @@ class Worker:
         for source in step.sources:
             # Another file may have the same content.
             if source.is_away() and self.sources.source(self.sources.digest(source)).is_away():
-                raise absent(source.path)
+                raise absent(self.cache, source.path)
         for left in reversed(range(TRIES)):
             try:
                 if not self.ran:
@@ -143,7 +143,7 @@ class Worker:
                 hint=_SPACE,
             )
         if error.errno == errno.ENOENT and self.sources.is_away(place):
-            return absent(place)
+            return absent(self.cache, place)
         return Error(reason(error), path=place)
 
     def most(self) -> int:
