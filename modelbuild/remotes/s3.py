@@ -99,7 +99,7 @@ class Bucket:
         return size
 
     def _reach(self, name: str) -> None:
-        """Raise an Error if the bucket is not there. Of something that is missing, the answer to GET tells which it is, and to HEAD none."""
+        """Raise an Error if the bucket is not there. The answer to GET tells this from a missing object, and that to HEAD does not."""
         if self._is_there:
             return
         import obstore

@@ -129,6 +129,7 @@ def _private(path: str) -> Ed25519PrivateKey:
         return found
     if found is not None:
         kind = type(found).__name__.strip("_").removesuffix("PrivateKey")
+        kind = "ECDSA" if kind in ("EC", "EllipticCurve") else kind
         what = f"is a key of the kind {kind}, and not an Ed25519 key"
     hint = "name the file without .pub" if "public" in what else "`ssh-keygen -t ed25519 -N '' -f FILE` makes one"
     raise Error(what, path=path, hint=hint)
