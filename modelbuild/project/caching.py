@@ -37,6 +37,9 @@ def read(declared: Toml, texts: Texts) -> RemoteCache:
         # What begins with ~ is expanded when it is used: a plan is kept, and $HOME may change.
         sign = sign if sign.startswith("~") and "\0" not in sign else expand(sign, texts.root) if sign else ""
     trust = declared.strings(table.get("trust", []), here.at("trust"))
+    with declared.problems.at(here.at("trust")):
+        if not trust and "trust" in table:
+            raise Error("trust names no key, which would let in all", hint="name a key, or leave trust out")
     for number, key in enumerate(trust):
         with declared.problems.at(here.at("trust", number)):
             if not _PUBLIC.match(key):

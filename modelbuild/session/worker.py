@@ -81,8 +81,7 @@ class Worker:
         """Make the artifact of an action. Raises Error for what a user can mend, Damaged where an input artifact is not what it was."""
         module = steps.module(action.kind)
         for source in step.sources:
-            # Another file may have the same content.
-            if source.is_away() and self.sources.source(self.sources.digest(source)).is_away():
+            if source.is_away():
                 raise absent(self.cache, source.path)
         for left in reversed(range(TRIES)):
             try:

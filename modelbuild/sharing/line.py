@@ -53,6 +53,7 @@ class Line:
         self._told: set[str] = set()
         self.first: dict[str, Error] = {}
         self._heard = False
+        self._is_stopped = False
         self._wrong: dict[str, int] = {}
         self.rate = Rate()
 
@@ -144,8 +145,19 @@ class Line:
             self._told.update(direction for direction, _ in found)
         return found
 
+    def hope(self) -> None:
+        """Ask again a remote that was given up: by now it may be mended. Of no effect after `stop`."""
+        with self._mutex:
+            if not self._is_stopped and self._lost:
+                self._lost = set()
+                self._ledgers = {"read": _Ledger(), "write": _Ledger()}
+                self._wrong.clear()
+                self.first.clear()
+                self._told.clear()
+
     def stop(self) -> None:
         """End all that is under way."""
+        self._is_stopped = True
         self._lost |= {"read", "write"}
         self.remote.stop()
 
