@@ -35,7 +35,9 @@ def forecast(call: Invocation, selection: Selection, *, explain: bool, models: b
 
 def _hear(report: Report, event: Event) -> None:
     """Say that the remote cache cannot be asked, or believed. How far an answer has come is nothing to tell."""
-    if event["event"] in ("remote-lost", "unsigned"):
+    if event["event"] == "remark":
+        report.warning(event["remark"])
+    elif event["event"] in ("remote-lost", "remote-fault", "unsigned"):
         report.object(event) if report.as_json else report.note(of_remote(event))
 
 

@@ -118,6 +118,10 @@ EVENTS: dict[str, Kind] = {
         "The remote cache is not used any more in this build.",
         {"remote": TEXT, "direction": _words("read", "write"), "error": ERROR},
     ),
+    "remote-fault": Kind(
+        "The remote cache failed too rarely to be given up. The first fault is told at the end.",
+        {"remote": TEXT, "direction": _words("read", "write"), "error": ERROR},
+    ),
     "unsigned": Kind(
         "The remote cache has results that no key of `trust` signed: they are passed over.", {"remote": TEXT}
     ),

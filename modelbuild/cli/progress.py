@@ -175,7 +175,7 @@ class Lines(Progress):
                     self.line(f"log of {event['tool']}: {event['log']}")
             case "distrust":
                 self.line(f"the cache's records are wrong ({event['path']}): everything is rebuilt")
-            case "remote-lost" | "unsigned":
+            case "remote-lost" | "remote-fault" | "unsigned":
                 self.line(of_remote(event))
             case "cluster":
                 self.line(of_cluster(event))

@@ -48,9 +48,12 @@ def of_cluster(event: Event) -> str:
 
 
 def of_remote(event: Event) -> str:
-    """That a remote cache is given up for this build, or has what is not believed."""
+    """That a remote cache failed, is given up for this build, or has what is not believed."""
     if event["event"] == "unsigned":
         return f"the remote cache '{event['remote']}' has results that no key of [cache] trust signed: they are passed over"
+    if event["event"] == "remote-fault":
+        doing = "did not answer every request" if event["direction"] == "read" else "did not take every result"
+        return f"the remote cache {doing}: {event['error'].removeprefix('error: ')}"
     doing = "asked" if event["direction"] == "read" else "sent to"
     return f"the remote cache is no longer {doing} in this build: {event['error'].removeprefix('error: ')}"
 

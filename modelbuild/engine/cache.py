@@ -62,6 +62,15 @@ class LocalCache:
     def expect(self, steps: Mapping[Step, Action]) -> None:
         """What is here is known by its digest alone."""
 
+    @property
+    def is_mutual(self) -> bool:
+        """Whether results are both taken from a remote and sent there."""
+        return False
+
+    def hindrances(self) -> list[tuple[str, str]]:
+        """Facts of an error for something that is not here: why others that may have it did not give it."""
+        return []
+
     def results(self, actions: Iterable[str]) -> dict[str, ActionResult]:
         self._recall()
         rows = self.store.database.rows_in("select digest, artifact, size from action where digest in ({})", actions)

@@ -34,7 +34,8 @@ def read(declared: Toml, texts: Texts) -> RemoteCache:
             remotes.check(url)
     sign = declared.string(table, "sign", here)
     with declared.problems.at(here.at("sign")):
-        sign = expand(sign, texts.root) if sign else ""
+        # What begins with ~ is expanded when it is used: a plan is kept, and $HOME may change.
+        sign = sign if sign.startswith("~") and "\0" not in sign else expand(sign, texts.root) if sign else ""
     trust = declared.strings(table.get("trust", []), here.at("trust"))
     with declared.problems.at(here.at("trust")):
         if not trust and "trust" in table:

@@ -16,7 +16,7 @@ class RemoteCache(NamedTuple):
     url      of the remote; "" where there is none
     mode     one of MODES
     foreign  whether what programs of the user's own made is shared too
-    sign     the file of the key that signs what is sent, absolute; "" where nothing is signed
+    sign     the file of the key that signs what is sent, absolute or below ~; "" where nothing is signed
     trust    the public keys one of which must have signed what is taken
     """
 

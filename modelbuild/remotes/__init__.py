@@ -89,6 +89,10 @@ def connect(url: str) -> Remote:
 def check(url: str) -> None:
     """Raise an Error for a URL that no remote can be reached by, as far as it tells by itself."""
     _checked(url)
+    rest = url.partition(":")[2].removeprefix("//")
+    if "@" in re.split("[/?#]", rest, maxsplit=1)[0]:
+        hint = "leave it out: docs/remote-cache.md says where each store reads them"
+        raise Error("the URL of the remote cache contains a user or password", hint=hint)
 
 
 def _checked(url: str) -> str:

@@ -97,7 +97,7 @@ class Http:
         headers = {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
         with self._request("PUT", kind, digest, headers, pieces) as answer:
             if answer.status not in _KEPT:
-                raise _refusal(answer)
+                raise _refusal(answer, sending=True)
 
     def stop(self) -> None:
         self._transport.stop()
@@ -158,7 +158,7 @@ def _login(origin: Origin) -> str | None:
     return "Basic " + base64.b64encode(login).decode()
 
 
-def _refusal(answer: Answer) -> Error:
+def _refusal(answer: Answer, *, sending: bool = False) -> Error:
     """The error for a status that is none of success. Nothing of the answer's body is shown."""
     origin, status = answer.origin, answer.status
     if answer.is_compressed:
@@ -170,6 +170,10 @@ def _refusal(answer: Answer) -> Error:
         return Error(f"'{origin}' takes no uploads there (status {status})", hint=hint)
     if status == 413:
         return Error(f"'{origin}' takes no files as large as this (status 413)", hint="raise its limit of a body")
+    if sending and status in (500, 507):
+        what = "has no room left" if status == 507 else "could not keep an upload"
+        hint = "see whether the server may write to its folder, and has room on its disk; its log says more"
+        return Unreachable(f"'{origin}' {what} (status {status})", hint=hint)
     if status == 429 or status >= 500:
         return Unreachable(f"'{origin}' failed (status {status})", hint="try again later")
     return Error(f"'{origin}' answered with status {status}", hint="check the URL of the remote cache")

@@ -38,6 +38,9 @@ AHEAD = 4
 SILENCE, FLOOR = 20.0, 200_000
 """Seconds that an answer may take, and the bytes a second that are reckoned besides."""
 
+_NO_BUCKET = ("NoSuchBucket", "The specified bucket does not exist", "ContainerNotFound")
+"""What the answers of S3, of Google and of Azure contain where the bucket itself is missing."""
+
 _CONNECT = "5s"
 _LOOK = 0.05
 """Seconds between two looks whether to go on waiting."""
@@ -81,15 +84,43 @@ class Bucket:
         self._store = store
         self._stop = Stop()
         self._loop = _Loop()
+        self._is_there = False
 
     def size(self, kind: str, digest: str) -> int | None:
         import obstore
 
         name = checked_name(kind, digest)
         try:
-            return int(self._said(self._ask(lambda: obstore.head_async(self._store, name)))["size"])
+            size = int(self._said(self._ask(lambda: obstore.head_async(self._store, name)))["size"])
         except Missing:
+            self._reach(name)
             return None
+        self._is_there = True
+        return size
+
+    def _reach(self, name: str) -> None:
+        """Raise an Error if the bucket is not there. The answer to GET tells this from a missing object, and that to HEAD does not."""
+        if self._is_there:
+            return
+        import obstore
+        from obstore import exceptions
+
+        async def asked() -> str:
+            try:
+                await obstore.get_async(self._store, name)
+            except (FileNotFoundError, exceptions.NotFoundError) as error:
+                return str(error)
+            return ""
+
+        answer = self._said(self._ask(asked))
+        if any(word in answer for word in _NO_BUCKET):
+            raise self._no_bucket()
+        self._is_there = True
+
+    def _no_bucket(self) -> Error:
+        bucket = urlsplit(self.name).netloc
+        hint = "make it, or correct its name in [cache] remote, or the endpoint in the environment"
+        return Error(f"the bucket '{bucket}' of '{self.name}' is not there", hint=hint)
 
     def get(self, kind: str, digest: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         if length is None:
@@ -117,6 +148,14 @@ class Bucket:
         return self._ask(lambda: obstore.get_range_async(self._store, name, start=start, end=end))
 
     def put(self, kind: str, digest: str, size: int, pieces: Pieces) -> None:
+        try:
+            self._put(kind, digest, size, pieces)
+        except Missing:
+            # Nothing else can be missing where something is put.
+            raise self._no_bucket() from None
+        self._is_there = True
+
+    def _put(self, kind: str, digest: str, size: int, pieces: Pieces) -> None:
         import obstore
 
         name = checked_name(kind, digest)

@@ -25,7 +25,7 @@ from modelbuild.session.destination import Destination, Everywhere, Files, Stats
 from modelbuild.session.durations import Durations
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import cache_limit, memory_limit
-from modelbuild.session.shared import joined, pin_weights
+from modelbuild.session.shared import joined, not_mutual, pin_weights
 from modelbuild.session.stamp import Told, again, take
 from modelbuild.session.worker import Worker
 
@@ -127,6 +127,8 @@ def _spread(
         raise Error("--executor needs the network, and --offline is given", hint="leave out one of the two")
     from modelbuild.session.cluster.submitting import submitting
 
+    if (error := not_mutual(session)) is not None:
+        raise error
     return submitting(options.executor, graph, session.cache, session.sources, worker.run, worker.report)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from types import TracebackType
 
@@ -14,8 +14,9 @@ from modelbuild.engine.sources import ALL, BUILD, Limit
 from modelbuild.engine.standing import Standing, look_up
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
+from modelbuild.files import reason
 from modelbuild.session.session import Session
-from modelbuild.session.shared import Shared, connected, pin_weights
+from modelbuild.session.shared import Shared, connected, forbidden, pin_weights
 from modelbuild.sharing.cache import SharedCache
 from modelbuild.sharing.line import Lost
 from modelbuild.tuples import NamedTuple
@@ -23,16 +24,26 @@ from modelbuild.tuples import NamedTuple
 Hear = Callable[[Event], None]
 
 
-class Exchanged(NamedTuple):
-    """What was exchanged, or would be: results that are there now, those that had to be moved and their bytes, and what is missing.
+_MODES = {"write": ("both", "write"), "read": ("both", "read"), "stat": ("both", "read", "write")}
+"""The modes of the remote cache that allow each use."""
 
-    missing  steps whose results neither side has, or that could not be moved
+_COMMANDS = {"write": "push", "read": "pull", "stat": "stat"}
+
+
+class Exchanged(NamedTuple):
+    """What was exchanged: results that were looked at, those that had to be moved and their bytes, and what was not moved.
+
+    missing  steps whose results are not where they are taken from
+    failed   steps whose results could not be moved, or asked for
+    error    why the first of these failed
     """
 
     results: int
     moved: int
     bytes: int
     missing: Sequence[str]
+    failed: Sequence[str] = ()
+    error: Error | None = None
 
 
 def push(session: Session, graph: Graph, hear: Hear) -> Exchanged:
@@ -42,7 +53,8 @@ def push(session: Session, graph: Graph, hear: Hear) -> Exchanged:
             hint = "name the key that signs: [cache] sign = PATH; a record without a signature would be refused by all"
             raise Error("this project trusts signed results alone, and has no key to sign with", hint=hint)
         standing = joined.look_up(graph)
-        moved, size, missing, count = 0, 0, [], 0
+        moved, size, failed, count = 0, 0, [], 0
+        wrong: Error | None = None
         for name, result in joined.results(standing).items():
             interrupt.check()
             count += 1
@@ -51,21 +63,24 @@ def push(session: Session, graph: Graph, hear: Hear) -> Exchanged:
                 continue
             note = session.store.notes.read(result.artifact)
             try:
-                joined.cache.uploads.send(action, Made(result, note.tensors if note is not None else ()))
-            except (Lost, Damaged, OSError, Error):
-                missing.append(name)
+                if not joined.cache.uploads.send(action, Made(result, note.tensors if note is not None else ())):
+                    raise Error(f"the sources of '{name}' changed while they were read", hint="send it again")
+            except (Lost, Damaged, OSError, Error) as error:
+                failed.append(name)
+                wrong = wrong or joined.fault(error)
                 continue
             moved, size = moved + 1, size + result.size
         unmade = [name for name in graph.steps if joined.shares(name) and name not in standing.results]
         pin_weights(session, joined.shared, graph)
-        return Exchanged(count, moved, size, [*missing, *unmade])
+        return Exchanged(count, moved, size, unmade, failed, wrong)
 
 
 def pull(session: Session, graph: Graph, hear: Hear) -> Exchanged:
     """Fetch what is there of the results that a build of a graph needs, and is not here. Nothing is installed."""
     with _Joined(session, "read", hear) as joined:
         standing = joined.look_up(graph)
-        moved, size, missing, count = 0, 0, [], 0
+        moved, size, count = 0, 0, 0
+        missing: list[str] = []
         for name, step in graph.steps.items():
             interrupt.check()
             if not joined.shares(name) or not step.final:
@@ -80,52 +95,69 @@ def pull(session: Session, graph: Graph, hear: Hear) -> Exchanged:
                 missing.append(name)
             else:
                 moved, size = moved + 1, size + found.size
-        return Exchanged(count, moved, size, missing)
+        # After a fault nobody knows of what did not come whether it is there.
+        error = joined.cache.line.first.get("read") if missing else None
+        return Exchanged(count, moved, size, () if error else missing, missing if error else (), error)
 
 
 class Stood(NamedTuple):
-    """How the results of one model stand: those that are shared, those that are here, those that are there, and bytes to fetch."""
+    """How the results of one model stand: those that are shared, those that are here, those that are there, and bytes to fetch.
+
+    The last two are None where the remote did not answer.
+    """
 
     label: str
     results: int
     here: int
-    there: int
-    bytes: int
+    there: int | None
+    bytes: int | None
 
 
-def stat(session: Session, graph: Graph, hear: Hear) -> list[Stood]:
-    """How the results of each model of a graph stand. No weights are read, so that those that nobody has read count as not there."""
-    with _Joined(session, "read", hear) as joined:
+def stat(session: Session, graph: Graph, hear: Hear) -> tuple[list[Stood], Error | None]:
+    """How the results of each model of a graph stand, and the first fault of the remote.
+
+    No weights are read, so that those that nobody has read count as not there.
+    """
+    with _Joined(session, "stat", hear) as joined:
         standing = joined.look_up(graph, BUILD)
-        found: dict[str, list[bool | int]] = {}
+        found: dict[str, list[int | None]] = {}
         for name, step in graph.steps.items():
             if joined.shares(name):
                 action = standing.actions.get(name)
                 result = standing.results.get(name)
                 here = result is not None and (session.store.has(result) if step.final else True)
-                there = action is not None and joined.cache.is_sent(action.digest)
+                there = joined.cache.is_sent(action.digest) if action is not None else False
                 offer = joined.cache.offer(action.digest) if action is not None and there and not here else None
-                found[name] = [here, there, offer.size if offer is not None and step.final else 0]
+                size = offer.size if offer is not None and step.final else 0
+                found[name] = [here, there, None if there is None else size]
         stood = []
         for output in graph.outputs:
             own = [found[name] for name in graph.up_to((output.manifest, *output.made)).steps if name in found]
-            totals = [sum(int(each[place]) for each in own) for place in range(3)]
-            stood.append(Stood(output.label, len(own), *totals))
-        return stood
+            totals = [_total(each[place] for each in own) for place in range(3)]
+            stood.append(Stood(output.label, len(own), totals[0] or 0, *totals[1:]))
+        return stood, joined.cache.line.first.get("read")
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    """The sum; None where one is not known."""
+    known = [*counts]
+    return None if None in known else sum(each for each in known if each is not None)
 
 
 class _Joined:
-    """The remote cache of a session, joined for one direction whatever the project says of builds. Raises Error where there is none."""
+    """The remote cache of a session, joined for one use: read, write or stat. Raises Error where there is none, or it forbids that."""
 
-    def __init__(self, session: Session, mode: str, hear: Hear) -> None:
+    def __init__(self, session: Session, use: str, hear: Hear) -> None:
         declared = session.remote_cache
         if not declared.url:
             raise Error("this project has no remote cache", hint='name one: [cache] remote = "https://host/path"')
         if session.settings.offline and not declared.url.startswith("file:"):
             raise Error("--offline is given", hint="leave it out to use the remote cache")
+        if declared.mode not in _MODES[use]:
+            raise forbidden(session, f"`modelbuild cache {_COMMANDS[use]}`")
+        mode = "read" if use == "stat" else use
         self._session = session
         self._before = session.cache
-        self._lost: list[Event] = []
         self._hear = hear
         self.shared: Shared = connected(session, declared._replace(mode=mode), self._tell)
         self._graph = Graph(())
@@ -135,10 +167,20 @@ class _Joined:
         return self.shared.cache
 
     def _tell(self, event: Event) -> None:
-        if event["event"] == "remote-lost":
-            self._lost.append(event)
-        else:
+        # That it is given up is said by the fault for which it is.
+        if event["event"] != "remote-lost":
             self._hear(event)
+
+    def fault(self, error: Exception) -> Error:
+        """Why a result could not be sent."""
+        if isinstance(error, Lost):
+            return self.cache.line.first.get("write") or Error(f"'{self.cache.line.remote.name}' cannot be used")
+        if isinstance(error, Damaged):
+            return Error(f"artifact {error.artifact} of the cache is damaged", hint="build again: that mends it")
+        if isinstance(error, OSError):
+            return Error(f"the cache cannot be read: {reason(error)}", path=self._session.store.root)
+        assert isinstance(error, Error)
+        return error
 
     def __enter__(self) -> _Joined:
         self._deferred = interrupt.deferred(self.cache.stop)
@@ -152,8 +194,6 @@ class _Joined:
         self._session.use(self._before)
         self.cache.close()
         self._deferred.__exit__(kind, error, trace)
-        if self._lost and error is None:
-            raise Error(self._lost[0]["error"].removeprefix("error: "))
 
     def look_up(self, graph: Graph, limit: Limit = ALL) -> Standing:
         """Which results are known of a graph. Sources that cannot be read are passed over, and those beyond the limit."""

@@ -37,7 +37,7 @@ class Leaves:
             self._regions = dict(self._all())
         found = self._regions.get(digest) or self._foreign(digest)
         if found is None and self._away:
-            raise absent(*self._away)
+            raise absent(self._cache, *self._away)
         if found is None:
             raise Error(
                 f"no source contains the weights {digest} any more",
@@ -72,13 +72,13 @@ class Leaves:
                     yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
 
 
-def absent(path: str, *others: str) -> Error:
+def absent(cache: LocalCache, path: str, *others: str) -> Error:
     """The error for weights that are not here, or only a pointer to them, and that a step needs: these, or one of several."""
     get = "fetch it with 'git lfs pull'" if os.path.lexists(path) else "get the file"
     return Error(
         "the weights are not here, and what is to be made of them is in no cache",
         path=path,
-        facts=[("or", listed(others, 4))] if others else [],
+        facts=[*([("or", listed(others, 4))] if others else []), *cache.hindrances()],
         hint=f"{get}, or build once with it where the same remote cache is used",
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from modelbuild import digest as digests
 from modelbuild.engine.build import Event
 from modelbuild.engine.graph import Graph, Source, Step
+from modelbuild.errors import Error
 from modelbuild.ollama.library import is_blob
 from modelbuild.tuples import NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from modelbuild.session.session import Session
     from modelbuild.sharing.cache import SharedCache
     from modelbuild.sharing.contents import Contents, Running
+    from modelbuild.sharing.signing import Signer
 
 _BLOB = re.compile("sha256-([0-9a-f]{64})")
 
@@ -39,7 +41,7 @@ def joined(
     scratch  the folder that large artifacts are made in; None: they are made in the store
     """
     declared = session.remote_cache
-    if not declared.url or declared.mode == "off" or (session.settings.offline and not _is_here(declared)):
+    if not _is_used(session, declared):
         yield None
         return
     shared = connected(session, declared, tell, scratch)
@@ -47,9 +49,37 @@ def joined(
     session.use(shared.cache)
     try:
         yield shared
+        shared.cache.tell_faults()
     finally:
         session.use(before)
         shared.cache.close()
+
+
+def check(session: Session) -> None:
+    """Raise an Error where the remote cache that a build is to use can be none, whatever it would answer. Sends nothing."""
+    declared = session.remote_cache
+    if _is_used(session, declared):
+        from modelbuild import remotes
+
+        _signer(session, declared)
+        remotes.connect(declared.url).close()
+
+
+def _is_used(session: Session, declared: RemoteCache) -> bool:
+    return bool(declared.url) and declared.mode != "off" and (not session.settings.offline or _is_here(declared))
+
+
+def _signer(session: Session, declared: RemoteCache) -> Signer | None:
+    """What signs the results that are sent; None where nothing does. Raises Error for a file that has no key."""
+    # The home folder is that of whoever builds now, not of whoever read the project first.
+    path = os.path.expanduser(declared.sign)
+    # Who has no key of those that others trust may still read, unless told to write: a key lies on few machines.
+    is_asked = declared.mode == "write" or session.settings.remote_cache == "both"
+    if declared.mode not in ("both", "write") or not path or not (is_asked or os.path.lexists(path)):
+        return None
+    from modelbuild.sharing.signing import Signer
+
+    return Signer(path)
 
 
 def _is_here(declared: RemoteCache) -> bool:
@@ -71,7 +101,7 @@ def connected(
     from modelbuild.sharing.cache import SharedCache, Terms
     from modelbuild.sharing.contents import Contents
     from modelbuild.sharing.keys import Keys
-    from modelbuild.sharing.signing import Signer, Trust
+    from modelbuild.sharing.signing import Trust
 
     pinned = lock.weights(pins.read(session), session.root)
 
@@ -84,18 +114,42 @@ def connected(
 
     contents = Contents(StatCache(session.store.database), _running, absent, tell)
     reads, writes = declared.mode in ("both", "read"), declared.mode in ("both", "write")
-    signer = None
-    # Who has no key of those that others trust may still read: a key lies on few machines.
-    if writes and declared.sign and (declared.mode == "write" or os.path.lexists(declared.sign)):
-        signer = Signer(declared.sign)
+    signer = _signer(session, declared)
     if signer is None and (declared.sign or declared.trust):
         writes = False
     trust = Trust(declared.trust) if declared.trust else None
+    if signer is not None and trust is not None and not trust.has(signer):
+        hint = f"add its line to trust: '{signer.public}'"
+        what = "the key of [cache] sign is not in trust: this project takes nothing that it signs"
+        tell({"event": "remark", "remark": Error(what, path=declared.sign, hint=hint), "minor": False})
     terms = Terms(reads, writes, lambda step: is_shared(step, foreign=declared.foreign), signer, trust)
     remote = remotes.connect(declared.url)
     keys = Keys(contents.sha256)
     where = scratch or (lambda: None)
     return Shared(SharedCache(session.store, remote, keys, terms, where, tell, contents.tensors), contents)
+
+
+def forbidden(session: Session, what: str) -> Error:
+    """The error for a use of the remote cache that the mode does not allow."""
+    mode = session.remote_cache.mode
+    if session.settings.remote_cache is not None:
+        hint = "leave the option out, or give --remote-cache both"
+        return Error(f"--remote-cache {mode} does not allow {what}", hint=hint)
+    hint = "change it there, or give --remote-cache both for one command"
+    return Error(f'[cache] mode = "{mode}" does not allow {what}', path=session.file, hint=hint)
+
+
+def not_mutual(session: Session) -> Error | None:
+    """Why the project's remote cache is not both read and written; None where it is, or there is none."""
+    declared = session.remote_cache
+    if not declared.url or session.cache.is_mutual:
+        return None
+    if declared.mode != "both":
+        return forbidden(session, "--executor, whose workers need a cache that is read and written")
+    if session.settings.offline and not _is_here(declared):
+        return Error("--executor needs the remote cache, and --offline is given", hint="leave --offline out")
+    what = "--executor needs a key that signs results, and this machine has none"
+    return Error(what, hint="name its file: [cache] sign = PATH")
 
 
 def is_shared(step: Step, *, foreign: bool) -> bool:
@@ -111,7 +165,7 @@ def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
 
     Nothing is noted with --locked, nor where the lock cannot be written, or would be too long. Raises no Error.
     """
-    from modelbuild.errors import Error, Errors
+    from modelbuild.errors import Errors
     from modelbuild.project import lock
     from modelbuild.session import pins
 

@@ -82,7 +82,7 @@ class Worker:
         module = steps.module(action.kind)
         for source in step.sources:
             if source.is_away():
-                raise absent(source.path)
+                raise absent(self.cache, source.path)
         for left in reversed(range(TRIES)):
             try:
                 if not self.ran:
@@ -142,7 +142,7 @@ class Worker:
                 hint=_SPACE,
             )
         if error.errno == errno.ENOENT and self.sources.is_away(place):
-            return absent(place)
+            return absent(self.cache, place)
         return Error(reason(error), path=place)
 
     def most(self) -> int:

@@ -16,6 +16,7 @@ from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.graph import Step
 from modelbuild.engine.store import Store
+from modelbuild.errors import Error
 from modelbuild.remotes import BLOBS, RECORDS, Remote
 from modelbuild.sharing.gathering import Gathering, Means, Tensors
 from modelbuild.sharing.hashing import Hashing
@@ -53,7 +54,7 @@ class SharedCache(LocalCache):
 
     scratch  the folder that large artifacts are made in; None means the store
     tensors  the sha256 of each tensor of weights; None: tensors are not shared one by one
-    tell     told the events `remote-lost`, `unsigned`, `brought`, `gathered` and `shared`
+    tell     told the events `remote-lost`, `unsigned`, `brought`, `gathered`, `shared` and `remote-fault`
     """
 
     def __init__(
@@ -189,13 +190,33 @@ class SharedCache(LocalCache):
         """Whether a step's results are exchanged at all."""
         return self._terms.shares(step)
 
-    def is_sent(self, action: str) -> bool:
-        """Whether the remote has a record of an action."""
+    def is_sent(self, action: str) -> bool | None:
+        """Whether the remote has a record of an action that we believe; None where it does not say."""
         try:
-            key = self.keys.key(action)
-            return key is not None and self.line.size(RECORDS, key, "read") is not None
-        except Lost:
+            if (key := self.keys.key(action)) is None:
+                return False
+            if self._terms.trust is None:
+                return self.line.size(RECORDS, key, "read") is not None
+            data = self.line.small(RECORDS, key, LIMIT)
+            return data is not None and Record.decode(data, key, self._terms.trust) is not None
+        except Untrusted:
+            self._passed_over()
             return False
+        except Lost:
+            return None
+
+    def hindrances(self) -> list[tuple[str, str]]:
+        found = [told(error) for error in self.line.first.values()]
+        found += ["has results that no key of [cache] trust signed"] if self._is_told else []
+        return [("the remote cache", "; ".join(dict.fromkeys(found)))] if found else []
+
+    def tell_faults(self) -> None:
+        """Tell of faults that were too few to give the remote up. An upload that succeeded at a later try is none."""
+        left = self.uploads.left
+        for direction, error in self.line.untold():
+            if direction == "read" or left:
+                name = self.line.remote.name
+                self._tell({"event": "remote-fault", "remote": name, "direction": direction, "error": str(error)})
 
     # Records
 
@@ -348,3 +369,9 @@ class SharedCache(LocalCache):
             self._brought[1] += result.size
         if step is not None:
             self._tell({"event": "brought", "step": step.name, "digest": result.artifact, "bytes": result.size})
+
+
+def told(error: Error) -> str:
+    """A fault in one line."""
+    reasons = [text for label, text in error.facts if label == "reason"]
+    return ": ".join([*filter(None, [error.place]), error.what, *reasons])

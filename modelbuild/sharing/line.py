@@ -40,7 +40,8 @@ class Lost(Exception):
 class Line:
     """Asks a remote, and sends to it; used by several threads at once. `stop` is safe in a handler of a signal.
 
-    tell  told an event `remote-lost` once for each direction that is given up
+    tell   told an event `remote-lost` once for each direction that is given up
+    first  the first fault of each direction
     """
 
     def __init__(self, remote: Remote, tell: Callable[[Event], None]) -> None:
@@ -49,6 +50,8 @@ class Line:
         self._mutex = threading.Lock()
         self._ledgers = {"read": _Ledger(), "write": _Ledger()}
         self._lost: set[str] = set()
+        self._told: set[str] = set()
+        self.first: dict[str, Error] = {}
         self._heard = False
         self._is_stopped = False
         self._wrong: dict[str, int] = {}
@@ -114,11 +117,13 @@ class Line:
 
     def wrong(self, kind: str, what: str) -> None:
         """Count what came of this kind as a fault: it was not what it should be, though the answer was one."""
+        error = Error(f"'{self.remote.name}' {what}")
         with self._mutex:
+            self.first.setdefault("read", error)
             self._wrong[kind] = self._wrong.get(kind, 0) + 1
             if self._wrong[kind] < FAULTS:
                 return
-        self._give_up("read", Error(f"'{self.remote.name}' {what}"))
+        self._give_up("read", error)
 
     def size(self, kind: str, digest: str, direction: str = "write") -> int | None:
         """Bytes of what is there; None if nothing is. Raises Lost."""
@@ -133,6 +138,13 @@ class Line:
             self.remote.put(kind, digest, size, pieces)
             attempt.succeeded()
 
+    def untold(self) -> list[tuple[str, Error]]:
+        """The first fault of each direction that was never given up, of which nobody was told yet."""
+        with self._mutex:
+            found = [(direction, error) for direction, error in self.first.items() if direction not in self._told]
+            self._told.update(direction for direction, _ in found)
+        return found
+
     def hope(self) -> None:
         """Ask again a remote that was given up: by now it may be mended. Of no effect after `stop`."""
         with self._mutex:
@@ -140,6 +152,8 @@ class Line:
                 self._lost = set()
                 self._ledgers = {"read": _Ledger(), "write": _Ledger()}
                 self._wrong.clear()
+                self.first.clear()
+                self._told.clear()
 
     def stop(self) -> None:
         """End all that is under way."""
@@ -153,6 +167,7 @@ class Line:
 
     def _fault(self, direction: str, error: Error, begun: float) -> None:
         with self._mutex:
+            self.first.setdefault(direction, error)
             if not self._ledgers[direction].fault(begun, time.monotonic()):
                 return
         self._give_up(direction, error)
@@ -162,6 +177,7 @@ class Line:
             if direction in self._lost:
                 return
             self._lost.add(direction)
+            self._told.add(direction)
         self._tell({"event": "remote-lost", "remote": self.remote.name, "direction": direction, "error": str(error)})
 
     def _success(self, direction: str, begun: float) -> None:

@@ -39,6 +39,13 @@ class Signer:
     def __init__(self, path: str) -> None:
         self._key = _private(path)
 
+    @property
+    def public(self) -> str:
+        """The public key, as a line of `trust`."""
+        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+        return self._key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
     def signed(self, value: dict[str, Any]) -> dict[str, Any]:
         """What a record says, with the signature."""
         signature = self._key.sign(_message(value))
@@ -50,6 +57,10 @@ class Trust:
 
     def __init__(self, keys: Sequence[str]) -> None:
         self._keys = [public(key) for key in keys]
+
+    def has(self, signer: Signer) -> bool:
+        """Whether what this signs is believed."""
+        return public(signer.public) in self._keys
 
     def check(self, value: dict[str, Any]) -> None:
         """Raise Untrusted for what none of the keys signed."""
@@ -103,14 +114,25 @@ def _private(path: str) -> Ed25519PrivateKey:
             f"cannot be read: {reason(error)}", path=path, hint="it signs what goes to the remote cache"
         ) from None
     load = load_ssh_private_key if b"OPENSSH" in data else load_pem_private_key
+    found: object = None
+    what = "is not a private key"
     try:
         found = load(data, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        found = None
-    if not isinstance(found, Ed25519PrivateKey):
-        hint = "`ssh-keygen -t ed25519 -N '' -f FILE` makes one"
-        raise Error("is not an Ed25519 key without a passphrase", path=path, hint=hint)
-    return found
+    except TypeError:
+        what = "is a key with a passphrase, which nobody is asked for in a build"
+    except (ValueError, UnsupportedAlgorithm):
+        if data.startswith((b"ssh-", b"ecdsa-")) or b" PUBLIC KEY-" in data:
+            what = "is a public key, and the private one signs"
+        elif b"ENCRYPTED" in data:
+            what = "is a key with a passphrase, which nobody is asked for in a build"
+    if isinstance(found, Ed25519PrivateKey):
+        return found
+    if found is not None:
+        kind = type(found).__name__.strip("_").removesuffix("PrivateKey")
+        kind = "ECDSA" if kind in ("EC", "EllipticCurve") else kind
+        what = f"is a key of the kind {kind}, and not an Ed25519 key"
+    hint = "name the file without .pub" if "public" in what else "`ssh-keygen -t ed25519 -N '' -f FILE` makes one"
+    raise Error(what, path=path, hint=hint)
 
 
 def _message(value: dict[str, Any]) -> bytes:

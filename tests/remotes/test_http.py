@@ -60,16 +60,23 @@ def test_a_login_comes_from_netrc_and_is_in_no_error(
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(401, "does not let us in"), (405, "takes no uploads"), (413, "as large")]
+    ("status", "said"),
+    [
+        (401, "does not let us in"),
+        (405, "takes no uploads"),
+        (413, "as large"),
+        (500, "may write to its folder"),
+        (507, "has no room left"),
+    ],
 )
 def test_what_a_server_refuses_says_what_to_do(
     server: Server, status: int, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NETRC", "/nothing/here")
     server.fault = lambda handler: handler.answer(status, b"a secret") or True
-    with pytest.raises(Error, match=said) as caught:
+    with pytest.raises(Error) as caught:
         http(server).put(BLOBS, DIGEST, len(DATA), lambda: [DATA])
-    assert "a secret" not in str(caught.value)
+    assert said in str(caught.value) and "a secret" not in str(caught.value)
 
 
 def test_a_busy_server_is_asked_again(server: Server) -> None:

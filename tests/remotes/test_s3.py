@@ -61,3 +61,18 @@ def test_a_large_file_goes_in_parts_and_none_of_it_stays_if_it_breaks() -> None:
         remote.put(BLOBS, digest, len(data), lambda: pieces(len(data)))
         assert b"".join(remote.get(BLOBS, digest)) == data
         assert b"".join(remote.get(BLOBS, digest, 5, 20 << 20)) == data[5 : 5 + (20 << 20)]
+
+
+@pytest.mark.peer
+def test_a_bucket_that_is_not_there_is_no_empty_one() -> None:
+    digest = "a" * 64
+    with bucket() as url:
+        assert s3.connect(url).size(BLOBS, digest) is None
+        other = "s3://builds-gone/prefix"
+        for ask in (
+            lambda: s3.connect(other).size(BLOBS, digest),
+            lambda: list(s3.connect(other).get(BLOBS, digest)),
+            lambda: s3.connect(other).put(BLOBS, digest, 1, lambda: [b"a"]),
+        ):
+            with pytest.raises(Error, match="the bucket 'builds-gone' of .* is not there"):
+                ask()

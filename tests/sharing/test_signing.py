@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from modelbuild.engine.action import ActionResult
 from modelbuild.errors import Error
@@ -76,7 +83,7 @@ def test_a_record_that_somebody_else_wrote_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_key_says_what_to_do(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("a secret that is none")
-    with pytest.raises(Error, match="not an Ed25519 key") as caught:
+    with pytest.raises(Error, match="is not a private key") as caught:
         Signer(str(file))
     assert "a secret" not in str(caught.value)
     with pytest.raises(Error, match="cannot be read"):
@@ -110,3 +117,46 @@ def test_what_somebody_else_signed_is_no_fault_of_the_remote(tmp_path: Path) -> 
     assert list(reader.shared.records([*(f"{number:064}" for number in range(5)), own.key])) == [*[None] * 5, own]
     assert reader.shared.line.serves("read")
     reader.store.close()
+
+
+@pytest.mark.parametrize("form", [PrivateFormat.OpenSSH, PrivateFormat.PKCS8], ids=["ssh", "pem"])
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("rsa", "of the kind RSA, and not an Ed25519 key"),
+        ("ecdsa", "of the kind ECDSA, and not"),
+        ("locked", "is a key with a passphrase"),
+        ("public", "is a public key"),
+    ],
+)
+def test_each_key_that_cannot_sign_says_why(tmp_path: Path, form: PrivateFormat, kind: str, said: str) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+    key: Any = Ed25519PrivateKey.generate()
+    if kind == "rsa":
+        key = rsa.generate_private_key(65537, 2048)
+    elif kind == "ecdsa":
+        key = ec.generate_private_key(ec.SECP256R1())
+    if kind == "locked" and form is PrivateFormat.OpenSSH:
+        pytest.importorskip("bcrypt")
+    lock = BestAvailableEncryption(b"a secret") if kind == "locked" else NoEncryption()
+    data = key.private_bytes(Encoding.PEM, form, lock)
+    if kind == "public":
+        is_ssh = form is PrivateFormat.OpenSSH
+        encoding, shape = (
+            (Encoding.OpenSSH, PublicFormat.OpenSSH) if is_ssh else (Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        )
+        data = key.public_key().public_bytes(encoding, shape)
+    file = tmp_path / "key"
+    file.write_bytes(data)
+    with pytest.raises(Error, match=said):
+        Signer(str(file))
+
+
+def test_a_signer_knows_whether_it_is_trusted(tmp_path: Path) -> None:
+    signers = []
+    for name in ("a", "b"):
+        key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
+        (tmp_path / name).write_bytes(key)
+        signers.append(Signer(str(tmp_path / name)))
+    assert [Trust([signers[0].public]).has(each) for each in signers] == [True, False]

@@ -347,12 +347,13 @@ def built(call: Invocation, selection: Selection, options: BuildOptions, end: En
     from modelbuild.cli.progress import Work, broken_events, no_work
     from modelbuild.cli.terminal import follow
     from modelbuild.project.broken import told
-    from modelbuild.session import naming, variants
+    from modelbuild.session import naming, shared, variants
     from modelbuild.session.building import build
 
     session, report = call.session, call.report
     if selection.exported is None:
         session.models.check_apart()
+    shared.check(session)
     untagged = naming.newly_untagged(session, selection.named)
     failures: list[Error] = []
     published: dict[str, str] = {}

@@ -6,16 +6,21 @@ take, and installs nothing; `stat` says what is where. A build does the same by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from modelbuild.cli.invocation import FAILED, GOOD, Invocation
+from modelbuild.cli.sentences import of_remote
 from modelbuild.cli.tables import Column, table
+from modelbuild.errors import Error
 from modelbuild.words import listed, plural, size
 
 if TYPE_CHECKING:
     import click
 
+    from modelbuild.cli.report import Report
+    from modelbuild.engine.build import Event
     from modelbuild.session.exchanging import Exchanged, Stood
 
 
@@ -34,18 +39,35 @@ def run(call: Invocation, what: str, targets: Sequence[str] = ()) -> int:
     selection = session.select(targets)
     graph = session.graph.select(selection.outputs)
     if what == "stat":
-        return _show(call, exchanging.stat(session, graph, lambda event: None))
+        return _show(call, *exchanging.stat(session, graph, partial(_hear, call.report)))
     exchange = exchanging.push if what == "push" else exchanging.pull
-    return _say(call, what, exchange(session, graph, lambda event: None))
+    return _say(call, what, exchange(session, graph, partial(_hear, call.report)))
+
+
+def _hear(report: Report, event: Event) -> None:
+    """Warn of what keeps results from being taken. The result is one JSON document: no events stand between."""
+    if event["event"] == "unsigned":
+        report.warning(Error(of_remote(event)), told=True)
+    elif event["event"] == "remark":
+        report.warning(event["remark"], told=True)
 
 
 def _say(call: Invocation, what: str, done: Exchanged) -> int:
     report = call.report
     if report.as_json:
-        report.data({"results": done.results, "moved": done.moved, "bytes": done.bytes, "missing": [*done.missing]})
+        report.data(
+            {
+                "results": done.results,
+                "moved": done.moved,
+                "bytes": done.bytes,
+                "missing": [*done.missing],
+                "failed": [*done.failed],
+                "error": str(done.error) if done.error is not None else None,
+            }
+        )
     else:
         word = "sent" if what == "push" else "fetched"
-        others = done.results - done.moved - sum(1 for _ in done.missing if what == "pull")
+        others = done.results - done.moved - len(done.failed) - (len(done.missing) if what == "pull" else 0)
         parts = [f"{plural(done.moved, 'result')} {word} ({size(done.bytes)})"]
         parts += [f"{others} there already" if what == "push" else f"{others} here already"] if others > 0 else []
         report.note(", ".join(parts))
@@ -53,17 +75,31 @@ def _say(call: Invocation, what: str, done: Exchanged) -> int:
             report.note(
                 f"not built yet: {listed(done.missing)}" if what == "push" else f"not there: {listed(done.missing)}"
             )
-    return FAILED if done.missing and what == "pull" else GOOD
+        if done.failed:
+            report.note(f"not {word}: {listed(done.failed)}")
+    if done.error is not None:
+        report.error(done.error, told=True)
+    return FAILED if done.failed or (done.missing and what == "pull") else GOOD
 
 
-def _show(call: Invocation, found: Sequence[Stood]) -> int:
+def _show(call: Invocation, found: Sequence[Stood], error: Error | None) -> int:
     if call.report.as_json:
         call.report.data([each._asdict() for each in found])
-        return GOOD
+    else:
+        _print(call.report, found)
+    if error is not None:
+        call.report.error(error, told=True)
+    return GOOD if error is None else FAILED
+
+
+def _print(report: Report, found: Sequence[Stood]) -> None:
     head = [Column("model"), Column("results", right=True), Column("here", right=True), Column("remote", right=True)]
     rows = [
-        [each.label, str(each.results), str(each.here), str(each.there), size(each.bytes) if each.bytes else "-"]
+        [each.label, str(each.results), str(each.here), _known(each.there, str), _known(each.bytes, size)]
         for each in found
     ]
-    call.report.result(table([*head, Column("to fetch", right=True)], rows, call.report.width))
-    return GOOD
+    report.result(table([*head, Column("to fetch", right=True)], rows, report.width))
+
+
+def _known(count: int | None, spell: Callable[[int], str]) -> str:
+    return "?" if count is None else spell(count) if count or spell is str else "-"
