@@ -25,7 +25,7 @@ from modelbuild.session.destination import Destination, Everywhere, Files, Stats
 from modelbuild.session.durations import Durations
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import cache_limit, memory_limit
-from modelbuild.session.shared import joined, pin_weights
+from modelbuild.session.shared import joined, owed, pin_weights, send_made_before, warn_of_other_weights
 from modelbuild.session.stamp import Told, again, take
 from modelbuild.session.worker import Worker
 
@@ -93,16 +93,19 @@ def _build(
             report({"event": "distrust", "path": session.store.root})
             done = building.run(options._replace(force=True))
         if shared is not None:
+            send_made_before(session, shared, graph)
             with interrupt.deferred(shared.cache.stop):
                 shared.cache.finish(interrupt.check)
             pin_weights(session, shared, graph)
+        owes = owed(session, graph, shared)
+    warn_of_other_weights(session, graph, report)
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
     if building.tidied and not (done.errors or stale.get("files") or _is_passing(session, selection)):
         if session.patient or (len(graph.steps) > MANY and not selection.edit):
             # What was written within a tick of the clock cannot be stamped.
             time.sleep(TICK)
         with contextlib.suppress(Error):
-            building.stamp(selection, done, stale.get("names", ()))
+            building.stamp(selection, done, stale.get("names", ()), owes)
     # A few texts do not fill a cache; the next build of more looks through it.
     if done.ran and not (selection.edit and done.written < SMALL):
         from modelbuild.session.interrupted import spares_of_all
@@ -234,7 +237,7 @@ class _Building:
                 faults[output.manifest] = [*faults.get(output.manifest, ()), *found]
         return faults
 
-    def stamp(self, selection: Selection, build: Build, stale: Sequence[str] = ()) -> None:
+    def stamp(self, selection: Selection, build: Build, stale: Sequence[str] = (), owes: Sequence[str] = ()) -> None:
         """Keep a stamp of what is finished, under the words it was asked for with."""
         session, graph, results = self._session, self._graph, build.results
         outputs: dict[str, Stats] = {}
@@ -251,6 +254,8 @@ class _Building:
         looks = session.looks()
         if not session.broken:
             stamps.forget_broken(session, selection.targets, selection.into)
+        if selection.edit is not None and owes:
+            return
         if selection.edit is not None:
             before, changes = selection.edit
             changed = again(before, changes, looks, sources, outputs)
@@ -258,7 +263,7 @@ class _Building:
                 before.change(Parts(session.store.database, before.key), *changed)
             return
         sources |= {session.models.library.manifest_path(name) for name in stale}
-        told = Told(stale, session.models.root, [each.label for each in selection.broken])
+        told = Told(stale, session.models.root, [each.label for each in selection.broken], owes)
         stamp = take(len(graph.outputs), len(graph.steps), looks, sources, outputs, session.plan_id, told)
         if stamp is not None and self._is_current(stale):
             stamps.keep(session, stamp, selection.targets, selection.into)

@@ -274,8 +274,13 @@ class Session:
     @property
     def remote_cache(self) -> RemoteCache:
         """Where results are shared with other machines, by the project and the command line."""
-        declared = self._plan.head.cache
+        declared = self.declared_cache
         return declared._replace(mode=self.settings.remote_cache or declared.mode)
+
+    @property
+    def declared_cache(self) -> RemoteCache:
+        """Where results are shared with other machines, by the project alone."""
+        return self._plan.head.cache
 
     @property
     def root(self) -> str:

@@ -13,7 +13,7 @@ from modelbuild.tensors.formats.limit import Limit
 from tests import adapters, zoo
 from tests.attacks.test_adapter_lies import gguf_file as adapter_file
 from tests.e2e.in_process import InProcess
-from tests.e2e.project import old
+from tests.e2e.project import flip, old, tensor_offset
 from tests.e2e.test_projectors import SEEING
 from tests.e2e.test_quantize_options import importance
 from tests.e2e.test_remote_cache import Machine, pointer
@@ -267,3 +267,59 @@ def test_an_importance_matrix_need_not_be_there(tmp_path: Path, left: str) -> No
     second.build()
     assert second.computed == 0
     assert second.tree() == first.tree()
+
+
+LAYER = """\
+[cache]
+remote = "file://{share}"
+[model.a]
+from = "./base"
+quantize = "q8_0"
+"""
+
+
+def edited(clone: Clone) -> None:
+    weights = clone.folder / "base" / "model.safetensors"
+    flip(weights, tensor_offset(weights, "model.norm.weight"))
+    old(weights)
+
+
+@pytest.mark.parametrize("words", [("--locked",), ("--remote-cache", "read"), ("--remote-cache", "off")])
+def test_what_a_build_may_not_note_the_next_one_notes_and_sends(tmp_path: Path, words: tuple[str, ...]) -> None:
+    first, second = Clone(tmp_path / "first", LAYER), Clone(tmp_path / "second", LAYER)
+    for each in (first, second):
+        zoo.write(each.folder / "base", CASE)
+        edited(each)
+    first.build(*words)
+    assert not (first.folder / "ModelBuild.lock").exists()
+    first.run("build")
+    assert '"base/model.safetensors"' in (first.folder / "ModelBuild.lock").read_text()
+    second.without(first)
+    second.build()
+    assert second.computed == 0
+    assert second.tree() == first.tree()
+
+
+def test_a_build_that_owes_the_lock_nothing_is_stamped_for_all(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "first", LAYER)
+    zoo.write(clone.folder / "base", CASE)
+    edited(clone)
+    for _ in range(2):
+        clone.run("build")
+    clone.run("--locked", "build", "--force")
+    assert clone.run("build") == ""
+    assert "nothing to do" in clone.errors
+
+
+def test_locked_warns_of_other_weights(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "first", LAYER)
+    zoo.write(clone.folder / "base", CASE)
+    clone.build()
+    edited(clone)
+    for _ in range(2):
+        clone.run("--locked", "build")
+        assert "the lock pins other weights than those that are here" in clone.errors
+        assert "base/model.safetensors" in clone.errors
+    clone.run("build")
+    clone.run("--locked", "build")
+    assert "the lock pins" not in clone.errors
