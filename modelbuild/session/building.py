@@ -161,6 +161,7 @@ class _Building:
             report=self._report,
             force=options.force,
         )
+        worker.graph = self._graph
         with _spread(self._session, self._graph, options, worker) as away:
             return self._run(options, worker, away)
 

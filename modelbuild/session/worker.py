@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from modelbuild.engine.action import ABSENT, Action, ActionResult, Made, Range
 from modelbuild.engine.budget import Budget
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
-from modelbuild.engine.graph import Source, Step
+from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.engine.sources import Sources, changed, unreadable
 from modelbuild.engine.store import Damaged
 from modelbuild.engine.unfinished import Unfinished
@@ -71,6 +72,7 @@ class Worker:
         self.scratch = scratch
         self.report = report
         self.force = force
+        self.graph: Graph | None = None
         self.stop = threading.Event()
         self.budget = Budget(memory, self.stop)
         self.ran = False
@@ -80,10 +82,8 @@ class Worker:
     def run(self, action: Action, step: Step) -> Made:
         """Make the artifact of an action. Raises Error for what a user can mend, Damaged where an input artifact is not what it was."""
         module = steps.module(action.kind)
-        for source in step.sources:
-            # Another file may have the same content.
-            if source.is_away() and self.sources.source(self.sources.digest(source)).is_away():
-                raise absent(source.path)
+        if away := [source.path for source in step.sources if self._is_nowhere(source)]:
+            raise absent(*away, force=self.force)
         for left in reversed(range(TRIES)):
             try:
                 if not self.ran:
@@ -99,6 +99,14 @@ class Worker:
             except OSError as error:
                 raise self.failed(error) from error
         raise AssertionError
+
+    def _is_nowhere(self, source: Source) -> bool:
+        """Whether a source is not here, and no other file with its content is."""
+        return source.is_away() and self.sources.source(self.sources.digest(source)).is_away()
+
+    def needed(self, step: Step) -> set[Source] | None:
+        """The sources of a step and of all that it needs; None where the build's graph is not known."""
+        return {*self.graph.up_to([step.name]).sources()} if self.graph is not None else None
 
     def reading(self, sources: Sources) -> Worker:
         """The same worker, with the same threads and memory, for actions that read other sources."""
@@ -143,7 +151,7 @@ class Worker:
                 hint=_SPACE,
             )
         if error.errno == errno.ENOENT and self.sources.is_away(place):
-            return absent(place)
+            return absent(place, force=self.force)
         return Error(reason(error), path=place)
 
     def most(self) -> int:
@@ -171,7 +179,7 @@ class Inputs:
         self._action = action.digest
         self._step = step
         self._worker = worker
-        self._leaves = Leaves(worker.sources, worker.cache)
+        self._leaves = Leaves(worker.sources, worker.cache, partial(worker.needed, step), force=worker.force)
 
     def roles(self) -> list[str]:
         return list(self._digests)

@@ -323,3 +323,79 @@ def test_locked_warns_of_other_weights(tmp_path: Path) -> None:
     clone.run("build")
     clone.run("--locked", "build")
     assert "the lock pins" not in clone.errors
+
+
+TWO = """\
+[cache]
+remote = "file://{share}"
+[model.one]
+from = "./base"
+quantize = "q8_0"
+[model.two]
+from = "./other"
+quantize = "q8_0"
+"""
+
+
+def test_a_stale_lock_is_a_fault_of_the_models_that_need_it(tmp_path: Path) -> None:
+    first, second = Clone(tmp_path / "first", TWO), Clone(tmp_path / "second", TWO)
+    for each in (first, second):
+        zoo.write(each.folder / "base", CASE)
+        zoo.write(each.folder / "other", CASE)
+    first.build()
+    second.without(first, "pointer")
+    (second.folder / "other" / "model.safetensors").write_text(pointer(f"sha256:{'0' * 64}"))
+    listed = {each["model"]: each for each in json.loads(second.run("--json", "list"))}
+    assert listed["two"]["built"] != listed["one"]["built"]
+    second.run("status")
+    second.run("check", code=1)
+    assert "is a Git LFS pointer to other weights than the lock pins" in second.errors
+    assert f"sha256:{'0' * 64}" in second.errors and "git lfs pull" in second.errors
+    second.build("-k", code=1)
+    assert second.computed == 0
+    assert second.manifest("one:latest") == first.manifest("one:latest")
+
+
+@pytest.mark.parametrize("with_lock", [True, False])
+def test_a_pointer_that_the_lock_does_not_know_breaks_no_list(tmp_path: Path, with_lock: bool) -> None:
+    clone = Clone(tmp_path / "first", TWO)
+    zoo.write(clone.folder / "base", CASE)
+    zoo.write(clone.folder / "other", CASE)
+    if with_lock:
+        clone.build("one")
+    (clone.folder / "other" / "model.safetensors").write_text(pointer(f"sha256:{'0' * 64}"))
+    for command in ("list", "status"):
+        clone.run(command)
+    clone.run("check", code=1)
+    assert "is a Git LFS pointer" in clone.errors
+
+
+def test_an_adapter_that_is_a_pointer_is_looked_at_beside_weights_that_are_away(tmp_path: Path) -> None:
+    first, second = with_adapters(tmp_path / "first"), with_adapters(tmp_path / "second")
+    first.build()
+    second.without(first, "pointer")
+    lock = (second.folder / "ModelBuild.lock").read_text()
+    second.write("ModelBuild.lock", "".join(line for line in lock.splitlines(True) if "peft" not in line))
+    second.run("check", code=1)
+    assert "is a Git LFS pointer" in second.errors
+    second.build("-k", code=1)
+    assert "adapter_model.safetensors: is a Git LFS pointer" in second.errors
+
+
+def test_the_error_names_the_files_of_the_failed_step_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = with_adapters(tmp_path / "first"), with_adapters(tmp_path / "second")
+    for each in (first, second):
+        each.checkpoint()
+        each.write("ModelBuild.toml", ADAPTERS.format(share=tmp_path / "share") + '[model.b]\nfrom = "./weights"\n')
+    first.build()
+    second.without(first, "pointer")
+    monkeypatch.chdir(second.folder)
+    second.run("build", "-k", "merged:peft", "b", "--set", "merged.quantize=q4_0", code=1)
+    for error in second.errors.split("error: ")[1:]:
+        assert "weights/" not in error and "mlx" not in error
+        assert str(second.folder) not in error
+        assert error.count("base/model.safetensors") == 1
+        assert error.count("peft/adapter_model.safetensors") == 1
+    second.run("build", "b", "--force", code=1)
+    assert "--force takes nothing from a cache" in second.errors
+    assert "in no cache" not in second.errors
