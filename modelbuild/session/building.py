@@ -83,7 +83,7 @@ def _build(
         report({"event": "stale", **stale})
     graph = session.graph.select(outputs)
     building = _Building(session, graph, destination, report)
-    with joined(session, report, destination.scratch) as shared:
+    with joined(session, building.hear_of_remote, destination.scratch) as shared:
         try:
             done = building.run(options)
         except Untrue as untrue:
@@ -96,7 +96,7 @@ def _build(
             send_made_before(session, shared, graph)
             with interrupt.deferred(shared.cache.stop):
                 shared.cache.finish(interrupt.check)
-            pin_weights(session, shared, graph)
+            pin_weights(session, shared, graph, whole=selection.edit is None)
         owes = owed(session, graph, shared)
     warn_of_other_weights(session, graph, report)
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
@@ -136,6 +136,7 @@ class _Building:
         self, session: Session, graph: Graph, destination: Destination, report: Callable[[Event], None]
     ) -> None:
         self.tidied = False
+        self._has_read = False
         self._session = session
         self._graph = graph
         self._destination = destination
@@ -143,7 +144,13 @@ class _Building:
         self._sizes: Mapping[str, int] = {}
         self._tell = report
 
+    def hear_of_remote(self, event: Event) -> None:
+        """What the remote cache tells. That the new files are read once more, for their sha256, is no news."""
+        if event["event"] != "hashing" or not self._has_read:
+            self._tell(event)
+
     def _report(self, event: Event) -> None:
+        self._has_read |= event["event"] == "hashing"
         self._durations.hear(event)
         self._tell(event)
 

@@ -84,19 +84,27 @@ def pull(session: Session, graph: Graph, hear: Hear) -> Exchanged:
 
 
 class Stood(NamedTuple):
-    """How the results of one model stand: those that are shared, those that are here, those that are there, and bytes to fetch."""
+    """How the results of one model stand: those that are shared, those that are here, those that are there, and bytes to fetch.
+
+    unread  those of which nobody can say, since weights that they are made of are not read yet
+    """
 
     label: str
     results: int
     here: int
     there: int
     bytes: int
+    unread: int = 0
 
 
 def stat(session: Session, graph: Graph, hear: Hear) -> list[Stood]:
-    """How the results of each model of a graph stand. No weights are read, so that those that nobody has read count as not there."""
+    """How the results of each model of a graph stand. No weights are read."""
     with _Joined(session, "read", hear) as joined:
         standing = joined.look_up(graph, BUILD)
+        unread: set[str] = set()
+        for step in graph.steps.values():
+            if any(source in standing.unread for source in step.sources) or not unread.isdisjoint(step.needs):
+                unread.add(step.name)
         found: dict[str, list[bool | int]] = {}
         for name, step in graph.steps.items():
             if joined.shares(name):
@@ -105,11 +113,12 @@ def stat(session: Session, graph: Graph, hear: Hear) -> list[Stood]:
                 here = result is not None and (session.store.has(result) if step.final else True)
                 there = action is not None and joined.cache.is_sent(action.digest)
                 offer = joined.cache.offer(action.digest) if action is not None and there and not here else None
-                found[name] = [here, there, offer.size if offer is not None and step.final else 0]
+                large = offer.size if offer is not None and step.final else 0
+                found[name] = [here, there, large, action is None and name in unread]
         stood = []
         for output in graph.outputs:
             own = [found[name] for name in graph.up_to((output.manifest, *output.made)).steps if name in found]
-            totals = [sum(int(each[place]) for each in own) for place in range(3)]
+            totals = [sum(int(each[place]) for each in own) for place in range(4)]
             stood.append(Stood(output.label, len(own), *totals))
         return stood
 

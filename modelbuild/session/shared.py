@@ -114,8 +114,10 @@ def is_shared(step: Step, *, foreign: bool) -> bool:
     return bool(step.inputs) and makes != "manifest" and (foreign or makes != "foreign")
 
 
-def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
+def pin_weights(session: Session, shared: Shared, graph: Graph, *, whole: bool = True) -> None:
     """Note in the lock the digests of the weights that a build has read: a machine without them finds what was made of them.
+
+    Where that changes the lock, and the session's plan is the `whole` project's, pins of files go that no model is made of.
 
     Nothing is noted with --locked, nor where the lock cannot be written, or would be too long. Raises no Error.
     """
@@ -126,14 +128,17 @@ def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
     if session.settings.locked or session.remote_cache.mode not in NOTING:
         return
     with suppress(Error, Errors):
-        new: dict[str, str] = {}
+        new: dict[str, str | None] = {}
         for name, source in _pinnable(session, graph):
             with suppress(Error, OSError):
                 if (pin := _pin(session, shared, source)) is not None:
                     new[name] = pin
         before = pins.read(session)
         is_new = any(before.get(name) != pin for name, pin in new.items())
-        if is_new and len(lock.encode({**before, **new})) <= lock.LIMIT:
+        if is_new and whole and not session.broken and pins.is_whole(session):
+            new.update((name, None) for name in pins.unused_weights(session, before))
+        after = {name: pin for name, pin in {**before, **new}.items() if pin is not None}
+        if is_new and len(lock.encode(after)) <= lock.LIMIT:
             pins.write(session, new, over=True)
 
 

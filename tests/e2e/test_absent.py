@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.engine import build as engine_build
+from modelbuild.sharing import contents
 from modelbuild.tensors.formats import gguf, split
 from modelbuild.tensors.formats.limit import Limit
 from tests import adapters, zoo
@@ -399,3 +401,83 @@ def test_the_error_names_the_files_of_the_failed_step_alone(tmp_path: Path, monk
     second.run("build", "b", "--force", code=1)
     assert "--force takes nothing from a cache" in second.errors
     assert "in no cache" not in second.errors
+
+
+def test_a_dry_run_says_that_weights_would_be_missed(tmp_path: Path) -> None:
+    first, second = with_adapters(tmp_path / "first"), with_adapters(tmp_path / "second")
+    first.build()
+    second.without(first, "pointer")
+    second.run("build", "-n")
+    assert "not here" not in second.errors
+    for words in (("--set", "merged.quantize=q4_0"), ("--force",), ("--remote-cache", "off")):
+        second.run("build", "-n", "merged:peft", *words, code=1)
+        assert "the weights are not here" in second.errors and "git lfs pull" in second.errors
+        assert "mlx" not in second.errors
+    second.build()
+    second.run("build", "-n", "--remote-cache", "off")
+
+
+def test_update_drops_the_weights_that_no_model_uses(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "first", TWO)
+    for name in ("base", "other"):
+        zoo.write(clone.folder / name, CASE)
+    clone.build()
+    lock = clone.folder / "ModelBuild.lock"
+    assert '"other/model.safetensors"' in lock.read_text()
+    toml = (clone.folder / "ModelBuild.toml").read_text()
+    clone.write("ModelBuild.toml", toml.replace("./other", "./gone"))
+    clone.run("update")
+    assert '"other/model.safetensors"' in lock.read_text(), "what a broken model is made of, nobody knows"
+    clone.write("ModelBuild.toml", toml.partition("[model.two]")[0])
+    clone.run("update", "--set", "one.quantize=q4_0")
+    clone.run("--locked", "update")
+    assert '"other/model.safetensors"' in lock.read_text()
+    before = lock.read_text()
+    clone.run("update")
+    assert '"other/model.safetensors"' not in lock.read_text()
+    assert '"base/model.safetensors"' in lock.read_text()
+    # So does a build that writes the lock, also one of some targets.
+    lock.write_text(before)
+    edited(clone)
+    clone.build("one")
+    assert '"other/model.safetensors"' not in lock.read_text()
+    assert lock.read_text() != before
+
+
+def test_a_build_of_some_targets_keeps_what_is_pinned_for_others(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "first", TWO)
+    for name in ("base", "other"):
+        zoo.write(clone.folder / name, CASE)
+    clone.build()
+    before = (clone.folder / "ModelBuild.lock").read_text()
+    edited(clone)
+    clone.build("one")
+    after = (clone.folder / "ModelBuild.lock").read_text()
+    assert after != before and '"other/model.safetensors"' in after
+
+
+def test_what_is_there_of_weights_that_were_not_read_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Clone(tmp_path / "first", LAYER), Clone(tmp_path / "second", LAYER)
+    for each in (first, second):
+        zoo.write(each.folder / "base", CASE)
+        for path in each.large():
+            old(path)
+    first.build()
+    assert "?" in second.run("cache", "stat")
+    assert json.loads(second.run("--json", "cache", "stat"))[0]["unread"] > 0
+    second.run("build", "-n")
+    assert "1 weights file (" in second.errors and "is not read yet" in second.errors
+    second.run("build", "-n", "--explain")
+    assert "not read yet" not in second.errors
+    assert "?" not in second.run("cache", "stat")
+
+
+def test_reading_new_weights_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (contents, engine_build):
+        monkeypatch.setattr(module, "LARGE", 1)
+    clone = Clone(tmp_path / "first", LAYER)
+    zoo.write(clone.folder / "base", CASE)
+    clone.build()
+    assert len(clone.told("hashing")) == 1

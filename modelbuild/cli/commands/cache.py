@@ -62,8 +62,20 @@ def _show(call: Invocation, found: Sequence[Stood]) -> int:
         return GOOD
     head = [Column("model"), Column("results", right=True), Column("here", right=True), Column("remote", right=True)]
     rows = [
-        [each.label, str(each.results), str(each.here), str(each.there), size(each.bytes) if each.bytes else "-"]
+        [
+            each.label,
+            str(each.results),
+            *(
+                ["?", "?", "?"]
+                if each.unread
+                else [str(each.here), str(each.there), size(each.bytes) if each.bytes else "-"]
+            ),
+        ]
         for each in found
     ]
     call.report.result(table([*head, Column("to fetch", right=True)], rows, call.report.width))
+    if any(each.unread for each in found):
+        call.report.note(
+            "?: weights are not read yet, so nobody knows what there is of them; `modelbuild -n --explain` reads them"
+        )
     return GOOD
