@@ -61,13 +61,13 @@ def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: 
                 "step": step.name,
                 "kind": step.kind,
                 "targets": needed_by[step.name],
+                "state": "would-run" if sure else "would-maybe",
             }
-            event |= {"state": "would-run" if sure else "would-maybe"}
             if offer := ahead.offers.get(step.name):
                 event |= {"state": "would-fetch", "bytes": offer.size}
-            causes = [cause.data() for cause in why.causes(step)] if explain else []
             event |= {"foreign": True} if steps.is_foreign(step.kind) else {}
-            report.object(event | ({"because": reasons, "causes": causes} if explain else {}))
+            causes = {"because": reasons, "causes": [cause.data() for cause in why.causes(step)]} if explain else {}
+            report.object(event | causes)
         elif offer := ahead.offers.get(step.name):
             report.result(hanging(f"{'fetch':<7}  {step.name}  {size(offer.size)}", report.width, 9))
         elif explain:
@@ -88,8 +88,7 @@ def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: 
     if report.as_json:
         for event in broken_events(broken):
             report.object(event)
-    if unread := [source for source in ahead.standing.unread if source.is_weights]:
-        _say_unread(session, report, unread)
+    _say_unread(session, report, [source for source in ahead.standing.unread if source.is_weights])
     report.errors([*of_steps.values(), *told(broken)])
     if report.as_json:
         report.object(no_work(report.seconds, hit=len(ahead.graph.steps) - len(ahead.due), failed=len(against)))
@@ -101,15 +100,19 @@ def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: 
         )
     elif chosen.outputs and not against:
         report.note(_nothing_would_run(session, selection, files))
+    _say_awaited(report, selection)
+    return FAILED if against or broken else GOOD
+
+
+def _say_awaited(report: Report, selection: Selection) -> None:
     if (awaited := waiting(selection.broken)) and not report.as_json:
         report.note(not_pulled(awaited))
-    return FAILED if against or broken else GOOD
 
 
 def _say_unread(session: Session, report: Report, unread: Collection[Source]) -> None:
     """Say that nobody knows what the remote cache has of weights whose digests are not known."""
     cache = session.remote_cache
-    if cache.url and cache.mode in ("both", "read") and not report.as_json:
+    if unread and cache.url and cache.mode in ("both", "read") and not report.as_json:
         files, total = plural(len(unread), "weights file"), size(sum(os.path.getsize(each.path) for each in unread))
         are, them = ("is", "it") if len(unread) == 1 else ("are", "them")
         report.note(

@@ -44,7 +44,7 @@ def of_cluster(event: Event) -> str:
     if not event["workers"]:
         return f"the cluster at {event['scheduler']} has no workers yet: the build waits for them"
     workers, actions = plural(event["workers"], "worker"), plural(event["threads"], "action")
-    return f"the cluster at {event['scheduler']} has {workers}, which run {actions} at once"
+    return f"the cluster at {event['scheduler']} has {workers}, for {actions} at once"
 
 
 def of_remote(event: Event) -> str:

@@ -95,7 +95,7 @@ class Away:
         pinned = self._absent(path)
         if pinned is None or form != _form(path, pinned):
             return Source(path, form)
-        return Source(path, form, pinned.xxh3)
+        return Source(path, form, pinned.known)
 
     def head(self, path: str) -> Contents | None:
         """What the head of a GGUF file says that is not there."""

@@ -36,6 +36,9 @@ def read(declared: Toml, texts: Texts) -> RemoteCache:
     with declared.problems.at(here.at("sign")):
         sign = expand(sign, texts.root) if sign else ""
     trust = declared.strings(table.get("trust", []), here.at("trust"))
+    with declared.problems.at(here.at("trust")):
+        if not trust and "trust" in table:
+            raise Error("trust names no key, which would let in all", hint="name a key, or leave trust out")
     for number, key in enumerate(trust):
         with declared.problems.at(here.at("trust", number)):
             if not _PUBLIC.match(key):

@@ -251,6 +251,14 @@ class Pinned(NamedTuple):
     xxh3: str
     head: Head | None = None
 
+    @property
+    def known(self) -> str:
+        """What stands for the digest of the file where it is not here, so that nobody can check it.
+
+        It is not the digest that a file has which is here: what a lock says falsely is found for no weights but its own.
+        """
+        return f"{self.sha256} {self.xxh3}"
+
 
 def weights(pins: Pins, root: str) -> dict[str, Pinned]:
     """The weights files that are pinned, by their paths; `root` is the project's folder."""

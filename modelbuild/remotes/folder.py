@@ -29,6 +29,7 @@ def connect(url: str) -> Folder:
     path = unquote(parts.path)
     if (
         parts.netloc not in ("", "localhost")
+        or not os.path.normpath(path).strip("/")
         or not path.startswith("/")
         or parts.query
         or parts.fragment

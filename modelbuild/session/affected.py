@@ -179,7 +179,8 @@ class _Plan:
     def _look(self, source: Source) -> str:
         """What stands for the digest of a source. Of a large file its place and its stat: both plans see the same file."""
         if source.is_away():
-            return source.known
+            # As on a side where it is here: by the engine's digest alone.
+            return source.known.rpartition(" ")[2]
         real = os.path.realpath(source.path)
         try:
             info = os.stat(real)

@@ -126,6 +126,8 @@ def _spread(
     """Who has steps run by a cluster, if one is asked for. What is forced is made here: nobody else's result is taken for it."""
     if options.executor is None or options.force:
         return contextlib.nullcontext()
+    if session.settings.offline:
+        raise Error("--executor needs the network, and --offline is given", hint="leave out one of the two")
     from modelbuild.session.cluster.submitting import submitting
 
     return submitting(options.executor, graph, session.cache, session.sources, worker.run, worker.report)

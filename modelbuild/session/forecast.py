@@ -91,7 +91,6 @@ def without_weights(session: Session, ahead: Ahead, forced: Container[str] = ())
     """What stands against steps that a build would run, as weights are not here: they read these, or make files of their tensors."""
     graph = ahead.graph
     away = {source for source in graph.sources() if source.is_away()}
-    away = {source for source in away if session.sources.source(session.sources.digest(source)).is_away()}
     if not away:
         return {}
     from modelbuild.session.leaves import absent

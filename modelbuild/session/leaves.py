@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from modelbuild import lfs
 from modelbuild.engine import unfinished
 from modelbuild.engine.cache import LocalCache
-from modelbuild.engine.graph import Source
+from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.engine.sources import Digester, FileDigest, Sources
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
@@ -93,6 +93,11 @@ class Leaves:
             if detail is not None:
                 for tensor in TensorTable.decode(detail).tensors.values():
                     yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
+
+
+def needed(graph: Graph | None, step: Step) -> Collection[Source] | None:
+    """The sources of a step and of all that it needs; None where the build's graph is not known."""
+    return graph.up_to([step.name]).sources() if graph is not None else None
 
 
 def absent(path: str, *others: str, force: bool = False) -> Error:

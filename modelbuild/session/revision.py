@@ -30,6 +30,10 @@ _SUBMODULES = "--ignore-submodules=untracked"
 _FOLDER, _FILE, _LINK, _SUBMODULE = "040000", "100", "120000", "160000"
 
 
+NOTHING = "0" * 40
+"""The commit before the first one."""
+
+
 class Revision(NamedTuple):
     """A revision of the repository around a project.
 
@@ -78,7 +82,7 @@ def of(name: str, file: str, store: Store) -> Iterator[Revision]:
         try:
             os.makedirs(folder)
             _surround(home, git.root)
-            changed = _write(git, commit, folder, os.path.realpath(store.root))
+            changed = set[str]() if commit == NOTHING else _write(git, commit, folder, os.path.realpath(store.root))
             yield Revision(name, commit, git.root, folder, _real(changed))
         except OSError as error:
             raise Error(
@@ -260,7 +264,9 @@ class _Git:
         return done.stdout
 
     def commit(self, name: str) -> str:
-        """The commit that a name of a revision means."""
+        """The commit that a name of a revision means; NOTHING for as many zeros, as git and CI say it of a new branch."""
+        if name == NOTHING:
+            return NOTHING
         wrong = not name or name.startswith(("-", "^")) or "\0" in name
         done = None if wrong else self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
         if done is not None and done.returncode == 0:

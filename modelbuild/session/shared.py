@@ -86,7 +86,7 @@ def connected(
     def absent(source: Source) -> str | None:
         """The sha256 of a source that is not here: by the lock, or by the name of a blob in the manifest that the lock pins."""
         if (known := pinned.get(source.path)) is not None:
-            return known.sha256 if known.xxh3 == source.known else None
+            return known.sha256 if known.known == source.known else None
         found = _BLOB.fullmatch(os.path.basename(source.path))
         return f"sha256:{found[1]}" if found else None
 

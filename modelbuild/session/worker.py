@@ -27,7 +27,7 @@ from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import UNFINISHED, Temporary, clear_temporaries, cloned, free, reason
 from modelbuild.publish.writable import named
-from modelbuild.session.leaves import Leaves, absent, at_hand
+from modelbuild.session.leaves import Leaves, absent, at_hand, needed
 from modelbuild.session.settings import cache_limit
 from modelbuild.tensors import formats
 
@@ -82,7 +82,7 @@ class Worker:
     def run(self, action: Action, step: Step) -> Made:
         """Make the artifact of an action. Raises Error for what a user can mend, Damaged where an input artifact is not what it was."""
         module = steps.module(action.kind)
-        if away := [source.path for source in step.sources if self._is_nowhere(source)]:
+        if away := [source.path for source in step.sources if source.is_away()]:
             raise absent(*away, force=self.force)
         for left in reversed(range(TRIES)):
             try:
@@ -99,14 +99,6 @@ class Worker:
             except OSError as error:
                 raise self.failed(error) from error
         raise AssertionError
-
-    def _is_nowhere(self, source: Source) -> bool:
-        """Whether a source is not here, and no other file with its content is."""
-        return source.is_away() and self.sources.source(self.sources.digest(source)).is_away()
-
-    def needed(self, step: Step) -> set[Source] | None:
-        """The sources of a step and of all that it needs; None where the build's graph is not known."""
-        return {*self.graph.up_to([step.name]).sources()} if self.graph is not None else None
 
     def reading(self, sources: Sources) -> Worker:
         """The same worker, with the same threads and memory, for actions that read other sources."""
@@ -179,7 +171,7 @@ class Inputs:
         self._action = action.digest
         self._step = step
         self._worker = worker
-        self._leaves = Leaves(worker.sources, worker.cache, partial(worker.needed, step), force=worker.force)
+        self._leaves = Leaves(worker.sources, worker.cache, partial(needed, worker.graph, step), force=worker.force)
 
     def roles(self) -> list[str]:
         return list(self._digests)

@@ -280,7 +280,12 @@ class SharedCache(LocalCache):
             data = self.line.small(BLOBS, record.ranges.removeprefix("sha256:"), INDEX_LIMIT)
         except Lost:
             return ()
-        return decode_index(data, record.result) if data is not None and sha256(data) == record.ranges else ()
+        if data is None:
+            return ()
+        if sha256(data) != record.ranges:
+            self.uploads.distrust(record.ranges)
+            return ()
+        return decode_index(data, record.result)
 
     # Artifacts
 
@@ -330,6 +335,7 @@ class SharedCache(LocalCache):
                     growing.finish()
             if count != result.size or sha.digest() != result.artifact:
                 self.line.wrong(BLOBS, "sent other bytes than their digest says")
+                self.uploads.distrust(result.artifact)
                 return False
             self.line.right(BLOBS)
             self.store.adopt(file.path, result.artifact, folder)

@@ -50,6 +50,7 @@ class Line:
         self._ledgers = {"read": _Ledger(), "write": _Ledger()}
         self._lost: set[str] = set()
         self._heard = False
+        self._is_stopped = False
         self._wrong: dict[str, int] = {}
         self.rate = Rate()
 
@@ -132,8 +133,17 @@ class Line:
             self.remote.put(kind, digest, size, pieces)
             attempt.succeeded()
 
+    def hope(self) -> None:
+        """Ask again a remote that was given up: by now it may be mended. Of no effect after `stop`."""
+        with self._mutex:
+            if not self._is_stopped and self._lost:
+                self._lost = set()
+                self._ledgers = {"read": _Ledger(), "write": _Ledger()}
+                self._wrong.clear()
+
     def stop(self) -> None:
         """End all that is under way."""
+        self._is_stopped = True
         self._lost |= {"read", "write"}
         self.remote.stop()
 

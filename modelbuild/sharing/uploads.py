@@ -62,6 +62,7 @@ class Uploads:
         self._taken: set[str] = set()
         self._due = 0
         self._there: set[str] = set()
+        self._wrong: set[str] = set()
         self._results = 0
         self._bytes = 0
         self._threads: list[threading.Thread] = []
@@ -178,15 +179,23 @@ class Uploads:
         with self._mutex:
             self._there.discard(digest)
 
+    def distrust(self, digest: str) -> None:
+        """What is there under this digest has other bytes: whoever has the right ones sends them, though the size is that."""
+        with self._mutex:
+            self._there.discard(digest)
+            self._wrong.add(digest)
+
     def _send(self, digest: str, size: int, pieces: Callable[[], Iterator[bytes] | list[bytes]]) -> None:
         """Send bytes that are not there yet."""
         name = digest.removeprefix("sha256:")
         with self._mutex:
             if digest in self._there:
                 return
-        if self._line.size(BLOBS, name) != size:
+            is_wrong = digest in self._wrong
+        if is_wrong or self._line.size(BLOBS, name) != size:
             self._line.put(BLOBS, name, size, pieces)
             with self._mutex:
                 self._bytes += size
         with self._mutex:
+            self._wrong.discard(digest)
             self._there.add(digest)

@@ -215,19 +215,6 @@ def test_a_lock_without_heads_still_counts_for_what_it_has(tmp_path: Path, chat:
     assert 'role = "model"' in (clone.folder / "ModelBuild.lock").read_text()
 
 
-def test_the_same_content_elsewhere_does(tmp_path: Path, chat: bytes) -> None:
-    first, second = with_ggufs(tmp_path / "first", chat), with_ggufs(tmp_path / "second", chat)
-    first.build()
-    tower = (second.folder / "p.gguf").read_bytes()
-    second.without(first)
-    second.write("ggufs/chat.gguf", "").write_bytes(chat)
-    second.write("seer/mmproj.gguf", "").write_bytes(tower)
-    second.build("folder", "small", "--remote-cache", "off")
-    assert second.computed > 0
-    for name in ("folder:latest", "small:latest"):
-        assert second.manifest(name) == first.manifest(name)
-
-
 SEER = """\
 [cache]
 remote = "file://{share}"

@@ -93,3 +93,13 @@ def test_errors_say_what_to_do(project: InProcess, tmp_path: Path, monkeypatch: 
     other = InProcess(tmp_path)
     other.write("ModelBuild.toml", "")
     assert "not in a git repository" in said(other, "--since", "HEAD", code=2)
+
+
+def test_a_name_of_two_lines_is_no_line(project: InProcess) -> None:
+    text = (project.folder / "ModelBuild.toml").read_text()
+    project.write("ModelBuild.toml", text + '\n[model."a\\nb"]\nfrom = "./weights"\n')
+    try:
+        project.run("affected", "--since", "HEAD", "--targets", code=2)
+        assert "contains a line break" in project.errors
+    finally:
+        project.write("ModelBuild.toml", text)

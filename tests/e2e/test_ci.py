@@ -78,6 +78,7 @@ class Runner(NamedTuple):
             "github.event.pull_request.base.sha || github.event.before": since,
             "github.event_name == 'push' && 'both' || 'read'": "both" if event == "push" else "read",
         }
+        assert workflow()["defaults"] == {"run": {"shell": "bash"}}
         job = workflow()["jobs"]["models"]
         own = {}
         for name, value in job["env"].items():
@@ -97,6 +98,7 @@ class Runner(NamedTuple):
             if step.get("if") != "always()" and any(each.returncode for each in done.values()):
                 continue
             env = {**self.env, **own, "GITHUB_STEP_SUMMARY": str(summary)}
+            # As GitHub runs the shell that `defaults` names.
             command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
             done[step["name"]] = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, text=True)
         return done
@@ -197,6 +199,26 @@ def test_a_mistake_fails_the_job_and_is_in_the_summary(runner: Runner) -> None:
     assert "unknown type 'q8_1'" in done["Build"].stderr
     assert "1 broken, 2 unchanged" in (runner.home / "summary.md").read_text()
     assert "| `terse` | broken |" in (runner.home / "summary.md").read_text()
+
+
+def test_on_a_new_branch_all_is_new(runner: Runner) -> None:
+    done = runner.job("pull_request", "0" * 40)
+    assert all(not each.returncode for each in done.values()), done
+    assert done["What the change affects"].stdout.splitlines() == ["chat:q8_0", "chat:q4_0", "terse"]
+    assert "since nothing: 3 added" in (runner.home / "summary.md").read_text()
+
+
+def test_a_commit_that_is_gone_fails_the_job(runner: Runner) -> None:
+    done = runner.job("pull_request", "1" * 40)
+    assert done["What the change affects"].returncode == 2
+    assert "Build" not in done
+
+
+def test_a_name_is_no_option(runner: Runner, registry: Uploads) -> None:
+    edit(runner, "[model.terse]", '[model."--remote-cache=both"]')
+    done = runner.job("push", "HEAD~1")
+    assert done["Build"].returncode == 123
+    assert "Push" not in done
 
 
 def test_nothing_changed(runner: Runner, registry: Uploads) -> None:

@@ -134,7 +134,29 @@ def test_a_machine_without_the_weights_installs_what_was_made_of_them(tmp_path: 
     # Once they come, they are read as any others.
     weights.unlink(missing_ok=True)
     old(shutil.copy(first.folder / "weights" / "model.safetensors", weights))
-    assert second.build("--remote-cache", "off") == {}
+    assert second.build("--remote-cache", "off") == {"chat/convert": "ran"}, (
+        "what the lock said of them was not believed"
+    )
+    assert second.computed == 0
+
+
+def test_a_lock_that_lies_reaches_no_other_project(tmp_path: Path) -> None:
+    """It gives other weights the digest that the engine knows those of another project by, which shares this machine's cache."""
+    (tmp_path / "share").mkdir()
+    first, second = pair(tmp_path, f"file://{tmp_path}/share")
+    weights = second.folder / "weights" / "model.safetensors"
+    flip(weights, tensor_offset(weights, "model.norm.weight"))
+    old(weights)
+    for each in (first, second):
+        each.build()
+    mine, others = ((each.folder / "ModelBuild.lock").read_text().split(" xxh3:") for each in (first, second))
+    second.write("ModelBuild.lock", f"{others[0]} xxh3:{mine[1]}")
+    weights.unlink()
+    cache = tmp_path / "cache"
+    second.build(cache=cache)
+    assert second.computed == 0 and len(second.brought) == 2
+    first.build("--remote-cache", "off", cache=cache, models=tmp_path / "again")
+    assert first.tree(tmp_path / "again") == first.tree()
 
 
 def test_a_pointer_to_other_weights_than_the_lock_pins_stands_for_none_that_are_known(tmp_path: Path) -> None:
@@ -146,6 +168,28 @@ def test_a_pointer_to_other_weights_than_the_lock_pins_stands_for_none_that_are_
     second.build(code=1)
     assert "is a Git LFS pointer" in second.errors
     assert "sha256:0000" in second.errors
+
+
+def test_a_file_with_other_bytes_is_mended_by_the_next_build_that_makes_it(tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    first, second = pair(tmp_path, f"file://{tmp_path}/share")
+    first.build()
+    (blob,) = [
+        path for path in (tmp_path / "share" / "cas").rglob("*") if path.is_file() and path.stat().st_size > 900_000
+    ]
+    whole = blob.read_bytes()
+    flip(blob, 1000)
+    second.build()
+    assert second.computed > 0
+    assert second.tree() == first.tree()
+    assert blob.read_bytes() == whole
+
+
+def test_a_cluster_is_a_network(tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    first, _ = pair(tmp_path, f"file://{tmp_path}/share")
+    first.build("--offline", "build", "--executor", "dask://127.0.0.1:1", code=1)
+    assert "--executor needs the network, and --offline is given" in first.errors
 
 
 def test_results_are_exchanged_by_hand(tmp_path: Path) -> None:

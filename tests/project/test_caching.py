@@ -29,6 +29,7 @@ def test_nobody_has_a_remote_that_names_none(tmp_path: Path) -> None:
     [
         ('remote = "ftp://host"', "beginning with file://"),
         ('remote = "https://h"\nmode = "reed"', "did you mean 'read'?"),
+        ("trust = []", "trust names no key"),
         ('trust = ["ssh-rsa AAAA"]', "expected a public key 'ssh-ed25519 …'"),
         ("forein = true", "did you mean 'foreign'?"),
     ],

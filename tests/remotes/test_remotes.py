@@ -121,6 +121,7 @@ def test_only_digests_are_names(remote: Remote, name: str) -> None:
         ("ftp://host/path", "beginning with file://, https://, http://, s3://"),
         ("/mnt/share", "a folder is written as file:///"),
         ("file://host/path", "is not the URL of a folder"),
+        ("file:///", "is not the URL of a folder"),
         ("file:///path?x=1", "is not the URL of a folder"),
         ("https://user:secret@host/path", "contains a user or password"),
         ("https://host/path?token=secret", "contains a query"),

@@ -212,3 +212,9 @@ def test_what_is_no_repository_and_a_machine_without_git_are_errors(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(Error, match="git is not installed"), revision.of("HEAD", str(tmp_path / "m"), store):
         pass
+
+
+def test_before_the_first_commit_there_is_nothing(repo: Path, store: Store) -> None:
+    with revision.of("0" * 40, str(repo / "ModelBuild.toml"), store) as found:
+        assert not Path(found.path(str(repo / "ModelBuild.toml"))).exists()
+        assert found.changed == frozenset()

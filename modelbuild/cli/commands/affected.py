@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from modelbuild.cli.invocation import GOOD, Invocation
 from modelbuild.cli.sentences import caused
 from modelbuild.cli.tables import Column, table
-from modelbuild.words import in_line, plural, size
+from modelbuild.errors import Error
+from modelbuild.words import in_line, plural, shown, size
 
 if TYPE_CHECKING:
     import click
 
     from modelbuild.session.affected import Affected, Found, Side
+    from modelbuild.session.revision import Revision
 
 TYPES = 6
 """Types of a model that a table names."""
@@ -67,16 +69,27 @@ def run(
         report.data({"since": since, "commit": before.commit, "variants": variants, "unchanged": found.unchanged})
     elif as_targets:
         # A build of a broken one says what is wrong.
-        for each in found.variants:
-            if each.change != "removed":
-                report.result(each.label)
+        labels = [each.label for each in found.variants if each.change != "removed"]
+        if split := [label for label in labels if "\n" in label or "\r" in label]:
+            raise Error(
+                f"the name '{shown(split[0])}' contains a line break, so it is no line", hint="rename the model"
+            )
+        for label in labels:
+            report.result(label)
     elif markdown:
-        report.result(_markdown(found, f"{since} ({before.commit[:12]})"))
+        report.result(_markdown(found, _named(before)))
     else:
         if found.variants:
             report.result(_table(found.variants, report.width))
-        report.note(_summary(found, f"{since} ({before.commit[:12]})"))
+        report.note(_summary(found, _named(before)))
     return GOOD
+
+
+def _named(revision: Revision) -> str:
+    short = revision.commit[:12]
+    if not short.strip("0"):
+        return "nothing"
+    return short if revision.commit.startswith(revision.name) else f"{revision.name} ({short})"
 
 
 def _summary(found: Found, since: str) -> str:

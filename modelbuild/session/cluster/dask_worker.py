@@ -19,6 +19,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 from modelbuild.errors import Error
 from modelbuild.session.cluster.serving import Means, Workshop, means, tokens
 from modelbuild.session.settings import Settings
+from modelbuild.words import plural
 
 NAME = "modelbuild"
 
@@ -75,7 +76,9 @@ async def _serve(address: str, workshop: Workshop, options: dict[str, Any], say:
             await worker
         except (OSError, ValueError, TimeoutError) as fault:
             raise unreachable(address, fault) from None
-        say(f"working for {address}: {options['nthreads']} actions at once, shared cache {workshop.remote.name}")
+        say(
+            f"working for {address}: {plural(options['nthreads'], 'action')} at once, shared cache {workshop.remote.name}"
+        )
         signalled = asyncio.ensure_future(ended.wait())
         finished = asyncio.ensure_future(worker.finished())
         await asyncio.wait((signalled, finished), return_when=asyncio.FIRST_COMPLETED)

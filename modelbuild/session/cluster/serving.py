@@ -153,6 +153,8 @@ class Workshop:
         """Do a task; returns the answer. Raises nothing but what is a fault of ours."""
         try:
             task = Task.decode(text)
+            # A worker outlives many faults of its shared cache.
+            self.cache.line.hope()
             answer = self._answer(task)
             self._hear(f"{task.action.kind} {task.action.digest[7:19]}: {_became(answer)}")
         except Error as error:

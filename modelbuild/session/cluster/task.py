@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -94,7 +95,7 @@ class Task(NamedTuple):
 def _skewed(other: object) -> Error:
     return Error(
         "the worker has another version of modelbuild",
-        facts=[("worker", __version__), ("build", str(other))],
+        facts=[("worker", f"{__version__}, on {socket.gethostname()}"), ("build", str(other))],
         hint="install the same version on all machines",
     )
 

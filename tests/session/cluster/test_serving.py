@@ -59,7 +59,8 @@ def test_what_could_not_be_shared_is_shared_later_and_not_made_again(shop: Works
     share = tmp_path / "share"
     share.rmdir()
     share.write_text("not a folder")
-    assert answer(shop, asked).lost
+    for _ in range(5):
+        assert answer(shop, asked).lost
     share.unlink()
     share.mkdir()
     again = answer(shop, asked).made
