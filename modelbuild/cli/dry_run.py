@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from modelbuild.cli.tables import hanging
 from modelbuild.engine.sources import ALL, BUILD
 from modelbuild.project.broken import told
 from modelbuild.session import state
-from modelbuild.session.forecast import Forecast, Written, files_ahead, look_ahead, models_ahead
+from modelbuild.session.forecast import Forecast, Written, files_ahead, look_ahead, models_ahead, without_weights
 from modelbuild.session.shared import joined
 from modelbuild.session.why import Why
 from modelbuild.words import plural, size
@@ -24,6 +25,7 @@ from modelbuild.words import plural, size
 if TYPE_CHECKING:
     from modelbuild.cli.report import Report
     from modelbuild.engine.build import Event
+    from modelbuild.engine.graph import Source
     from modelbuild.session.session import Selection, Session
 
 
@@ -50,7 +52,8 @@ def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: 
         show_wanted(report, fetching.wanted(session, selection, force))
     chosen = session.graph.select(selection.outputs)
     # To say why, a build's digests are needed; to say what, no weights are read.
-    ahead = look_ahead(session, chosen, ALL if explain else BUILD, forced=chosen.steps if force else ())
+    forced = chosen.steps if force else ()
+    ahead = look_ahead(session, chosen, ALL if explain else BUILD, forced)
     needed_by = ahead.graph.targets()
     why = Why(session, ahead.graph, {step.name: reasons for step, _, reasons in ahead.due})
     for step, sure, reasons in ahead.due:
@@ -60,13 +63,13 @@ def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: 
                 "step": step.name,
                 "kind": step.kind,
                 "targets": needed_by[step.name],
+                "state": "would-run" if sure else "would-maybe",
             }
-            event |= {"state": "would-run" if sure else "would-maybe"}
             if offer := ahead.offers.get(step.name):
                 event |= {"state": "would-fetch", "bytes": offer.size}
-            causes = [cause.data() for cause in why.causes(step)] if explain else []
             event |= {"foreign": True} if steps.is_foreign(step.kind) else {}
-            report.object(event | ({"because": reasons, "causes": causes} if explain else {}))
+            causes = {"because": reasons, "causes": [cause.data() for cause in why.causes(step)]} if explain else {}
+            report.object(event | causes)
         elif offer := ahead.offers.get(step.name):
             report.result(hanging(f"{'fetch':<7}  {step.name}  {size(offer.size)}", report.width, 9))
         elif explain:
@@ -75,7 +78,7 @@ def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: 
             report.result("\n".join(hanging(line, report.width, 4) for line in lines))
         else:
             report.result(hanging(f"{'run' if sure else 'maybe':<7}  {step.name}", report.width, 9))
-    against, disk = dict(ahead.wrong), 0
+    against, disk = ahead.wrong | without_weights(session, ahead, forced), 0
     files: list[Written] = []
     if models:
         files = files_ahead(session, ahead, selection)
@@ -87,6 +90,7 @@ def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: 
     if report.as_json:
         for event in broken_events(broken):
             report.object(event)
+    _say_unread(session, report, [source for source in ahead.standing.unread if source.is_weights])
     report.errors([*of_steps.values(), *told(broken)])
     if report.as_json:
         report.object(no_work(report.seconds, hit=len(ahead.graph.steps) - len(ahead.due), failed=len(against)))
@@ -98,9 +102,24 @@ def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: 
         )
     elif chosen.outputs and not against:
         report.note(_nothing_would_run(session, selection, files))
+    _say_awaited(report, selection)
+    return FAILED if against or broken else GOOD
+
+
+def _say_awaited(report: Report, selection: Selection) -> None:
     if (awaited := waiting(selection.broken)) and not report.as_json:
         report.note(not_pulled(awaited))
-    return FAILED if against or broken else GOOD
+
+
+def _say_unread(session: Session, report: Report, unread: Collection[Source]) -> None:
+    """Say that nobody knows what the remote cache has of weights whose digests are not known."""
+    cache = session.remote_cache
+    if unread and cache.url and cache.mode in ("both", "read") and not report.as_json:
+        files, total = plural(len(unread), "weights file"), size(sum(os.path.getsize(each.path) for each in unread))
+        are, them = ("is", "it") if len(unread) == 1 else ("are", "them")
+        report.note(
+            f"{files} ({total}) {are} not read yet: what the remote cache has of {them} is not known; --explain reads {them}"
+        )
 
 
 def _show_files(report: Report, files: Sequence[Written]) -> None:

@@ -374,7 +374,9 @@ class Build:
             return placed.replace(facts=facts)
         if error.place:
             facts = [("file", placed.place), *facts]
-        return Error(f"step '{step.name}' failed: {error.what}", facts=facts, hint=error.hint)
+        # Behind a path, it may say what the file is.
+        what = f"the file {error.what}" if error.place and error.what.startswith("is ") else error.what
+        return Error(f"step '{step.name}' failed: {what}", facts=facts, hint=error.hint)
 
     def _remember(self) -> None:
         actions = self._rebuilder.actions

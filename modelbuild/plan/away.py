@@ -117,10 +117,19 @@ class Away:
         return found
 
     def _absent(self, path: str) -> Pinned | None:
-        """What the lock says of a file that is not there."""
+        """What the lock says of a file that is not there. Raises Error where there is a pointer to another one than it pins."""
         pinned = self._pinned.get(path)
-        is_away = pinned is not None and (self._observed.kind(path) is None or self._pointed(path) == pinned.sha256)
-        return pinned if is_away else None
+        if pinned is None or self._observed.kind(path) is None:
+            return pinned
+        pointed = self._pointed(path)
+        if pointed is not None and pointed != pinned.sha256:
+            raise Error(
+                "is a Git LFS pointer to other weights than the lock pins",
+                path=path,
+                facts=[("pointer", pointed), ("lock", pinned.sha256)],
+                hint="fetch the weights with 'git lfs pull', or commit the lock of a build where they are",
+            )
+        return pinned if pointed is not None else None
 
     def _pointed(self, path: str) -> str | None:
         self._observed.stat(path)

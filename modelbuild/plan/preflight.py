@@ -108,17 +108,20 @@ class _Look:
         self._recipes: dict[str, Recipe] = {}
         self._asked = Counter(name for step in graph.steps.values() for name in step.needs)
 
+    def _look_at_heads(self, step: Step) -> None:
+        """Raise Error where a weights file of a step that is here is none."""
+        for source in step.sources:
+            if source.is_weights and not source.is_away():
+                self._heads.table(source)
+
     def try_(self, step: Step) -> tuple[Sequence[Error], Sequence[Error]]:
         """Make a step's recipe, or read the heads of the files it takes as they are. Returns what is wrong, and what is doubtful."""
         kind = steps.recipe_kind(step.kind)
-        if any(source.is_away() for source in step.sources):
-            # Removed since what was made of it: a build that needs it fetches it first.
-            return [], []
+        # Removed since what was made of it: a build that needs it fetches it first.
+        is_away = any(source.is_away() for source in step.sources)
         try:
-            if kind is None:
-                for source in step.sources:
-                    if source.form != "bytes":
-                        self._heads.table(source)
+            if kind is None or is_away:
+                self._look_at_heads(step)
                 return [], []
             inputs = HeadInputs(step, self._heads, self._recipes)
             parameters = json.loads(step.parameters)
@@ -129,6 +132,7 @@ class _Look:
                 self._recipes[step.name] = recipe
                 self.files[step.name] = FileToBe.of(recipe)
                 return [], warnings
+            self._look_at_heads(step)
         except Errors as several:
             return several.errors, []
         except Error as error:

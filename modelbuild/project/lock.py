@@ -277,6 +277,11 @@ def weights_name(path: str, root: str) -> str | None:
     return None if name.startswith("..") or _weights(name, f"sha256:{'0' * 64} xxh3:{'0' * 32}") else _HERE + name
 
 
+def shown_name(name: str) -> str:
+    """A pinned name as the lock has it."""
+    return name.removeprefix(_HERE)
+
+
 def is_weights(name: str) -> bool:
     """Whether what is pinned is a weights file of the project, rather than something of elsewhere."""
     return name.startswith(_HERE)

@@ -25,7 +25,7 @@ from modelbuild.session.destination import Destination, Everywhere, Files, Stats
 from modelbuild.session.durations import Durations
 from modelbuild.session.session import Selection, Session
 from modelbuild.session.settings import cache_limit, memory_limit
-from modelbuild.session.shared import joined, not_mutual, pin_weights
+from modelbuild.session.shared import joined, not_mutual, owed, pin_weights, send_made_before, warn_of_other_weights
 from modelbuild.session.stamp import Told, again, take
 from modelbuild.session.worker import Worker
 
@@ -83,7 +83,7 @@ def _build(
         report({"event": "stale", **stale})
     graph = session.graph.select(outputs)
     building = _Building(session, graph, destination, report)
-    with joined(session, report, destination.scratch) as shared:
+    with joined(session, building.hear_of_remote, destination.scratch) as shared:
         try:
             done = building.run(options)
         except Untrue as untrue:
@@ -93,16 +93,19 @@ def _build(
             report({"event": "distrust", "path": session.store.root})
             done = building.run(options._replace(force=True))
         if shared is not None:
+            send_made_before(session, shared, graph)
             with interrupt.deferred(shared.cache.stop):
                 shared.cache.finish(interrupt.check)
-            pin_weights(session, shared, graph)
+            pin_weights(session, shared, graph, whole=selection.edit is None)
+        owes = owed(session, graph, shared)
+    warn_of_other_weights(session, graph, report)
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
     if building.tidied and not (done.errors or stale.get("files") or _is_passing(session, selection)):
         if session.patient or (len(graph.steps) > MANY and not selection.edit):
             # What was written within a tick of the clock cannot be stamped.
             time.sleep(TICK)
         with contextlib.suppress(Error):
-            building.stamp(selection, done, stale.get("names", ()))
+            building.stamp(selection, done, stale.get("names", ()), owes)
     # A few texts do not fill a cache; the next build of more looks through it.
     if done.ran and not (selection.edit and done.written < SMALL):
         from modelbuild.session.interrupted import spares_of_all
@@ -137,6 +140,7 @@ class _Building:
         self, session: Session, graph: Graph, destination: Destination, report: Callable[[Event], None]
     ) -> None:
         self.tidied = False
+        self._has_read = False
         self._session = session
         self._graph = graph
         self._destination = destination
@@ -144,7 +148,13 @@ class _Building:
         self._sizes: Mapping[str, int] = {}
         self._tell = report
 
+    def hear_of_remote(self, event: Event) -> None:
+        """What the remote cache tells. That the new files are read once more, for their sha256, is no news."""
+        if event["event"] != "hashing" or not self._has_read:
+            self._tell(event)
+
     def _report(self, event: Event) -> None:
+        self._has_read |= event["event"] == "hashing"
         self._durations.hear(event)
         self._tell(event)
 
@@ -162,6 +172,7 @@ class _Building:
             report=self._report,
             force=options.force,
         )
+        worker.graph = self._graph
         with _spread(self._session, self._graph, options, worker) as away:
             return self._run(options, worker, away)
 
@@ -238,7 +249,7 @@ class _Building:
                 faults[output.manifest] = [*faults.get(output.manifest, ()), *found]
         return faults
 
-    def stamp(self, selection: Selection, build: Build, stale: Sequence[str] = ()) -> None:
+    def stamp(self, selection: Selection, build: Build, stale: Sequence[str] = (), owes: Sequence[str] = ()) -> None:
         """Keep a stamp of what is finished, under the words it was asked for with."""
         session, graph, results = self._session, self._graph, build.results
         outputs: dict[str, Stats] = {}
@@ -255,6 +266,8 @@ class _Building:
         looks = session.looks()
         if not session.broken:
             stamps.forget_broken(session, selection.targets, selection.into)
+        if selection.edit is not None and owes:
+            return
         if selection.edit is not None:
             before, changes = selection.edit
             changed = again(before, changes, looks, sources, outputs)
@@ -262,7 +275,7 @@ class _Building:
                 before.change(Parts(session.store.database, before.key), *changed)
             return
         sources |= {session.models.library.manifest_path(name) for name in stale}
-        told = Told(stale, session.models.root, [each.label for each in selection.broken])
+        told = Told(stale, session.models.root, [each.label for each in selection.broken], owes)
         stamp = take(len(graph.outputs), len(graph.steps), looks, sources, outputs, session.plan_id, told)
         if stamp is not None and self._is_current(stale):
             stamps.keep(session, stamp, selection.targets, selection.into)

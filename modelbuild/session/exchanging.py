@@ -103,7 +103,8 @@ def pull(session: Session, graph: Graph, hear: Hear) -> Exchanged:
 class Stood(NamedTuple):
     """How the results of one model stand: those that are shared, those that are here, those that are there, and bytes to fetch.
 
-    The last two are None where the remote did not answer.
+    `there` and `bytes` are None where the remote did not answer.
+    unread  those of which nobody can say, since weights that they are made of are not read yet
     """
 
     label: str
@@ -111,15 +112,17 @@ class Stood(NamedTuple):
     here: int
     there: int | None
     bytes: int | None
+    unread: int = 0
 
 
 def stat(session: Session, graph: Graph, hear: Hear) -> tuple[list[Stood], Error | None]:
-    """How the results of each model of a graph stand, and the first fault of the remote.
-
-    No weights are read, so that those that nobody has read count as not there.
-    """
+    """How the results of each model of a graph stand, and the first fault of the remote. No weights are read."""
     with _Joined(session, "stat", hear) as joined:
         standing = joined.look_up(graph, BUILD)
+        unread: set[str] = set()
+        for step in graph.steps.values():
+            if any(source in standing.unread for source in step.sources) or not unread.isdisjoint(step.needs):
+                unread.add(step.name)
         found: dict[str, list[int | None]] = {}
         for name, step in graph.steps.items():
             if joined.shares(name):
@@ -128,13 +131,13 @@ def stat(session: Session, graph: Graph, hear: Hear) -> tuple[list[Stood], Error
                 here = result is not None and (session.store.has(result) if step.final else True)
                 there = joined.cache.is_sent(action.digest) if action is not None else False
                 offer = joined.cache.offer(action.digest) if action is not None and there and not here else None
-                size = offer.size if offer is not None and step.final else 0
-                found[name] = [here, there, None if there is None else size]
+                large = offer.size if offer is not None and step.final else 0
+                found[name] = [here, there, None if there is None else large, action is None and name in unread]
         stood = []
         for output in graph.outputs:
             own = [found[name] for name in graph.up_to((output.manifest, *output.made)).steps if name in found]
-            totals = [_total(each[place] for each in own) for place in range(3)]
-            stood.append(Stood(output.label, len(own), totals[0] or 0, *totals[1:]))
+            totals = [_total(each[place] for each in own) for place in range(4)]
+            stood.append(Stood(output.label, len(own), totals[0] or 0, totals[1], totals[2], totals[3] or 0))
         return stood, joined.cache.line.first.get("read")
 
 

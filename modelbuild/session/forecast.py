@@ -8,7 +8,7 @@ from collections.abc import Container, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.engine.action import ActionResult
-from modelbuild.engine.graph import Graph, Output, Source
+from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.sources import Limit
 from modelbuild.engine.standing import Due, Standing, due, look_up
 from modelbuild.errors import Error
@@ -85,6 +85,30 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
         if (offer := session.cache.offer(standing.actions[step.name].digest)) is not None
     }
     return Ahead(part, found, against, standing, offers)
+
+
+def without_weights(session: Session, ahead: Ahead, forced: Container[str] = ()) -> dict[str, list[Error]]:
+    """What stands against steps that a build would run, as weights are not here: they read these, or make files of their tensors."""
+    graph = ahead.graph
+    away = {source for source in graph.sources() if source.is_away()}
+    if not away:
+        return {}
+    from modelbuild.session.leaves import absent
+
+    needed_by = graph.targets()
+    found: dict[tuple[str, ...], list[Step]] = {}
+    for step in (step for step, _, _ in ahead.due if step.name not in ahead.offers):
+        needed = graph.up_to([step.name]).sources() if step.final and step.pool else step.sources
+        if paths := tuple(sorted(source.path for source in needed if source in away)):
+            found.setdefault(paths, []).append(step)
+    errors: dict[str, list[Error]] = {}
+    for paths, against in found.items():
+        labels = dict.fromkeys(label for step in against for label in needed_by[step.name])
+        error = absent(session.cache, *paths, force=any(step.name in forced for step in against))
+        used_by = ("used by", listed((f"'{label}'" for label in labels), 5))
+        error = error.replace(facts=[*error.facts, used_by])
+        errors |= {step.name: [error] for step in against}
+    return errors
 
 
 class Models(NamedTuple):

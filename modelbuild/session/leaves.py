@@ -3,47 +3,70 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from modelbuild import lfs
 from modelbuild.engine import unfinished
 from modelbuild.engine.cache import LocalCache
+from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.engine.sources import Digester, FileDigest, Sources
 from modelbuild.engine.store import Damaged
 from modelbuild.errors import Error
 from modelbuild.tensors import formats
-from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.tensors.evaluate import Region
 
 
+MOST_NAMED = 5
+"""Weights files that an error names."""
+
+
 class Leaves:
     """Where the bytes of leaves lie now, by digest: in the weights files of this build, else in a file that a tool made.
 
-    made  path -> the artifact that it is, of the files of tools that were led to
+    needed  gives the sources that the leaves may lie in; None: any
+    force   nothing is taken from a cache
+    made    path -> the artifact that it is, of the files of tools that were led to
     """
 
-    def __init__(self, sources: Sources, cache: LocalCache) -> None:
+    def __init__(
+        self,
+        sources: Sources,
+        cache: LocalCache,
+        needed: Callable[[], Collection[Source] | None] = lambda: None,
+        *,
+        force: bool = False,
+    ) -> None:
         self._sources = sources
         self._cache = cache
+        self._needed = needed
+        self._force = force
         self._regions: dict[str, Region] | None = None
-        self._away: list[str] = []
+        self._away: dict[str, str] = {}
         self.made: dict[str, str] = {}
 
     def region(self, digest: str) -> Region:
         if self._regions is None:
             self._regions = dict(self._all())
         found = self._regions.get(digest) or self._foreign(digest)
-        if found is None and self._away:
-            raise absent(self._cache, *self._away)
+        if found is None and (away := self._missing()):
+            raise absent(self._cache, *away, force=self._force)
         if found is None:
             raise Error(
                 f"no source contains the weights {digest} any more",
                 hint="put the checkpoint back, or build with --force",
             )
         return found
+
+    def _missing(self) -> list[str]:
+        """The files that are not here, of those that the leaves may lie in."""
+        needed = self._needed()
+        if needed is None:
+            return [*self._away.values()]
+        weights = (source for source in needed if source.is_weights)
+        return [source.path for source in weights if self._sources.digest(source) in self._away]
 
     def _foreign(self, digest: str) -> Region | None:
         """Where a tensor lies that a tool made: it was noted by the digest of its bytes. Raises Damaged where the file is gone."""
@@ -64,7 +87,7 @@ class Leaves:
 
         for digest, path in self._sources.weights():
             if not lfs.is_here(path):
-                self._away.append(path)
+                self._away[digest] = path
                 continue
             detail = self._sources.detail(digest)
             if detail is not None:
@@ -72,14 +95,25 @@ class Leaves:
                     yield tensor.digest, Region(path, tensor.offset, tensor.length, tensor.name)
 
 
-def absent(cache: LocalCache, path: str, *others: str) -> Error:
-    """The error for weights that are not here, or only a pointer to them, and that a step needs: these, or one of several."""
-    get = "fetch it with 'git lfs pull'" if os.path.lexists(path) else "get the file"
+def needed(graph: Graph | None, step: Step) -> Collection[Source] | None:
+    """The sources of a step and of all that it needs; None where the build's graph is not known."""
+    return graph.up_to([step.name]).sources() if graph is not None else None
+
+
+def absent(cache: LocalCache | None, path: str, *others: str, force: bool = False) -> Error:
+    """The error for weights that are not here, or only pointers to them, and that a step needs."""
+    paths = sorted({path, *others})
+    them = "it" if len(paths) == 1 else "them"
+    is_pointed = any(map(os.path.lexists, paths))
+    get = f"fetch {them} with 'git lfs pull'" if is_pointed else f"get the file{'s' if others else ''}"
+    why = "--force takes nothing from a cache" if force else "what is to be made of them is in no cache"
+    more = len(paths) - MOST_NAMED
+    files = [*(("file", each) for each in paths[1:MOST_NAMED]), *([("and", f"{more} more")] if more > 0 else [])]
     return Error(
-        "the weights are not here, and what is to be made of them is in no cache",
-        path=path,
-        facts=[*([("or", listed(others, 4))] if others else []), *cache.hindrances()],
-        hint=f"{get}, or build once with it where the same remote cache is used",
+        f"the weights are not here, and {why}",
+        path=paths[0],
+        facts=[*files, *(cache.hindrances() if cache is not None else ())],
+        hint=f"{get}, or build {'without --force' if force else f'once with {them} where the same remote cache is used'}",
     )
 
 

@@ -60,6 +60,22 @@ def write(session: Session, new: Mapping[str, str | None], *, over: bool = False
     return changes
 
 
+def is_whole(session: Session) -> bool:
+    """Whether the session's plan is that of the whole project, as it is without options or variables of this command."""
+    settings = session.settings
+    if session.part_file or settings.sets or settings.vars or settings.quantize or settings.name:
+        return False
+    return not any(
+        verb == "env" and name.startswith("MODELBUILD_VAR_") and seen for verb, name, seen in session.looks()
+    )
+
+
+def unused_weights(session: Session, known: lock.Pins) -> list[str]:
+    """The pinned weights files that no model of the project is made of."""
+    used = {lock.weights_name(source.path, session.root) for source in session.graph.sources()}
+    return [name for name in known if lock.is_weights(name) and name not in used]
+
+
 def _replace(session: Session, where: str, data: bytes) -> None:
     real = os.path.realpath(where)
     folder = os.path.dirname(real)

@@ -274,8 +274,13 @@ class Session:
     @property
     def remote_cache(self) -> RemoteCache:
         """Where results are shared with other machines, by the project and the command line."""
-        declared = self._plan.head.cache
+        declared = self.declared_cache
         return declared._replace(mode=self.settings.remote_cache or declared.mode)
+
+    @property
+    def declared_cache(self) -> RemoteCache:
+        """Where results are shared with other machines, by the project alone."""
+        return self._plan.head.cache
 
     @property
     def root(self) -> str:
@@ -340,11 +345,13 @@ class Session:
     # How it stands
 
     def standing(self, graph: Graph) -> Standing:
-        """Which steps of a graph a build would find made. No large file is read for the first time. Raises Error."""
+        """Which steps of a graph a build would find made. No large file is read for the first time, and none that cannot be."""
         from modelbuild.engine.sources import LOOK
         from modelbuild.engine.standing import look_up
 
-        return look_up(graph, self.records, self.sources.beyond(LOOK, graph.sources()))
+        large = self.sources.beyond(LOOK, graph.sources())
+        wrong = self.sources.read(graph.sources(), but=large)
+        return look_up(graph, self.records, {*large, *wrong})
 
     def unmade(self, graph: Graph) -> set[str]:
         """The steps of a graph that a build would run because of the weights they are made from."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from modelbuild import digest as digests
+from modelbuild.engine.action import ABSENT
 from modelbuild.engine.build import Event
 from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.errors import Error
@@ -16,11 +17,18 @@ from modelbuild.ollama.library import is_blob
 from modelbuild.tuples import NamedTuple
 
 if TYPE_CHECKING:
+    from modelbuild.project import lock
     from modelbuild.project.remote_cache import RemoteCache
     from modelbuild.session.session import Session
     from modelbuild.sharing.cache import SharedCache
     from modelbuild.sharing.contents import Contents, Running
     from modelbuild.sharing.signing import Signer
+
+NOTING = ("both", "write")
+"""The modes in which a build notes the digests of weights in the lock."""
+
+MOST_TOLD = 4
+"""Weights files that a warning names."""
 
 _BLOB = re.compile("sha256-([0-9a-f]{64})")
 
@@ -160,8 +168,10 @@ def is_shared(step: Step, *, foreign: bool) -> bool:
     return bool(step.inputs) and makes != "manifest" and (foreign or makes != "foreign")
 
 
-def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
+def pin_weights(session: Session, shared: Shared, graph: Graph, *, whole: bool = True) -> None:
     """Note in the lock the digests of the weights that a build has read: a machine without them finds what was made of them.
+
+    Where that changes the lock, and the session's plan is the `whole` project's, pins of files go that no model is made of.
 
     Nothing is noted with --locked, nor where the lock cannot be written, or would be too long. Raises no Error.
     """
@@ -169,20 +179,102 @@ def pin_weights(session: Session, shared: Shared, graph: Graph) -> None:
     from modelbuild.project import lock
     from modelbuild.session import pins
 
-    if session.settings.locked or session.remote_cache.mode not in ("both", "write"):
+    if session.settings.locked or session.remote_cache.mode not in NOTING:
         return
     with suppress(Error, Errors):
-        new: dict[str, str] = {}
-        for source in _weights(graph):
-            name = lock.weights_name(source.path, session.root)
-            if not source.known and name is not None and not is_blob(source.path):
-                with suppress(Error, OSError):
-                    if (pin := _pin(session, shared, source)) is not None:
-                        new[name] = pin
+        new: dict[str, str | None] = {}
+        for name, source in _pinnable(session, graph):
+            with suppress(Error, OSError):
+                if (pin := _pin(session, shared, source)) is not None:
+                    new[name] = pin
         before = pins.read(session)
         is_new = any(before.get(name) != pin for name, pin in new.items())
-        if is_new and len(lock.encode({**before, **new})) <= lock.LIMIT:
+        if is_new and whole and not session.broken and pins.is_whole(session):
+            new.update((name, None) for name in pins.unused_weights(session, before))
+        after = {name: pin for name, pin in {**before, **new}.items() if pin is not None}
+        if is_new and len(lock.encode(after)) <= lock.LIMIT:
             pins.write(session, new, over=True)
+
+
+def send_made_before(session: Session, shared: Shared, graph: Graph) -> None:
+    """Send too what was made by builds that might not send, of weights that the lock does not pin as they are.
+
+    Otherwise the lock would tell of weights of which nothing can be found. Raises no Error.
+    """
+    from modelbuild.engine.action import Made
+    from modelbuild.engine.standing import look_up
+    from modelbuild.errors import Error
+
+    if not shared.cache.writes or session.settings.locked or not unpinned(session, graph):
+        return
+    with suppress(Error):
+        standing = look_up(graph, session.records, session.sources.read(graph.sources()))
+        for name, result in standing.results.items():
+            action = standing.actions[name].digest
+            if shared.cache.shares(graph.steps[name]) and not shared.cache.uploads.took(action):
+                with suppress(OSError):
+                    if session.store.has(result):
+                        note = session.store.notes.read(result.artifact)
+                        shared.cache.uploads.add(action, Made(result, note.tensors if note is not None else ()))
+
+
+def unpinned(session: Session, graph: Graph) -> list[lock.Change]:
+    """What the lock would say otherwise of the weights that a build has read, by their engine's digests alone; nothing without a remote."""
+    from modelbuild.errors import Error, Errors
+    from modelbuild.project import lock
+    from modelbuild.session import pins
+
+    if not session.remote_cache.url:
+        return []
+    found = []
+    with suppress(Error, Errors):
+        before = pins.read(session)
+        pinned = lock.weights(before, session.root)
+        for name, source in _pinnable(session, graph):
+            known = pinned.get(source.path)
+            with suppress(Error, OSError):
+                digest = session.sources.digest(source)
+                if digest != ABSENT and (known is None or known.xxh3 != digest):
+                    found.append(lock.Change(lock.shown_name(name), known.xxh3 if known else None, digest))
+    return found
+
+
+def owed(session: Session, graph: Graph, shared: Shared | None) -> list[str]:
+    """The modes in which a build would note in the lock what this one may not, as a stamp has them."""
+    if shared is not None and not session.settings.locked and session.remote_cache.mode in NOTING:
+        return []
+    modes = [*NOTING, *([""] if session.declared_cache.mode in NOTING else [])]
+    return modes if unpinned(session, graph) else []
+
+
+def warn_of_other_weights(session: Session, graph: Graph, tell: Callable[[Event], None]) -> None:
+    """With --locked, say which weights are others than the lock pins: no error, since who makes them must be able to build."""
+    if not session.settings.locked or not (found := unpinned(session, graph)):
+        return
+    from modelbuild.errors import Error
+    from modelbuild.project import lock
+
+    others = [change for change in found if change.before]
+    pinned = "other weights than those that are here" if others else "no digests of some weights"
+    facts = list(lock.told((others or found)[:MOST_TOLD]))
+    if more := len(others or found) - len(facts):
+        facts.append(("and", f"{more} more"))
+    warning = Error(
+        f"the lock pins {pinned}, and --locked is given",
+        facts=facts,
+        hint="build without --locked, and commit the lock: who has no weights finds what is made of them by it",
+    )
+    tell({"event": "remark", "remark": warning, "minor": False})
+
+
+def _pinnable(session: Session, graph: Graph) -> Iterator[tuple[str, Source]]:
+    """The weights of a graph that are here and that the lock may pin, by their names there."""
+    from modelbuild.project import lock
+
+    for source in _weights(graph):
+        name = lock.weights_name(source.path, session.root)
+        if name is not None and not is_blob(source.path) and not source.is_away():
+            yield name, source
 
 
 def _weights(graph: Graph) -> dict[Source, None]:

@@ -69,11 +69,13 @@ class Told(NamedTuple):
     stale   names in the models folder that are no longer declared; their manifests are among the files of the stamp
     folder  the models folder
     broken  labels of what was asked for and cannot be built; the plan says why
+    owes    the modes of a remote cache ("": the project's own) in which a build has digests of weights to note in the lock
     """
 
     stale: Sequence[str] = ()
     folder: str = ""
     broken: Sequence[str] = ()
+    owes: Sequence[str] = ()
 
     def event(self) -> Mapping[str, Sequence[str]]:
         """What is stale, as members of an event."""

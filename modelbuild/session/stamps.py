@@ -24,12 +24,15 @@ def key(session: Session, targets: Sequence[str], into: str | None = None) -> st
 def last(
     session: Session, targets: Sequence[str], into: str | None = None, known: Iterable[Stamp] = ()
 ) -> Iterator[Stamp]:
-    """The stamps of the last builds of these targets, whether they hold or not; each may be one that is known."""
+    """The stamps of the last builds of these targets, whether they hold or not; each may be one that is known.
+
+    One that owes something to the lock counts only for builds that may not write there either, and need not say so.
+    """
     whole = key(session, targets, into)
     for place in (whole + _BROKEN, whole):
         same = next((each for each in known if each.key == place), None)
         stamp = Stamp.read(place, session.kept, Parts(session.store.database, place), same)
-        if stamp is not None and _are_ours(session, stamp):
+        if stamp is not None and not _is_owed(session, stamp) and _are_ours(session, stamp):
             yield stamp
 
 
@@ -55,6 +58,12 @@ def forget_broken(session: Session, targets: Sequence[str], into: str | None = N
     if session.kept.get(place) is not None:
         session.kept.drop(place)
         Parts(session.store.database, place).replace({})
+
+
+def _is_owed(session: Session, stamp: Stamp) -> bool:
+    """Whether a build with these settings would note what a stamp owes to the lock, or warn of it."""
+    settings, owes = session.settings, stamp.told.owes
+    return bool(owes) and (settings.locked or (not settings.offline and (settings.remote_cache or "") in owes))
 
 
 def _are_ours(session: Session, stamp: Stamp) -> bool:

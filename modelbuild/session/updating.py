@@ -55,8 +55,13 @@ def update(session: Session, names: Sequence[str]) -> Updated:
     if not names and not errors and all(each.wanted for each in session.broken):
         # What a broken model is based on, nobody knows.
         new.update((name, None) for name in before if name not in used and not lock.is_weights(name))
+        if not session.broken and pins.is_whole(session):
+            new.update((name, None) for name in pins.unused_weights(session, before))
     if session.settings.locked:
-        pins.refuse(session, lock.changes(before, {**before, **{name: pin for name, pin in new.items() if pin}}))
+        # A pin of no use may stay.
+        moved = {name: pin for name, pin in new.items() if pin}
+        pins.refuse(session, lock.changes(before, {**before, **moved}))
+        return Updated([], len(new), errors)
     return Updated(pins.write(session, new, over=True), len(new), errors)
 
 

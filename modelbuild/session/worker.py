@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from copy import copy
+from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -19,14 +20,14 @@ from modelbuild.engine.action import ABSENT, Action, ActionResult, Made, Range
 from modelbuild.engine.budget import Budget
 from modelbuild.engine.build import Event
 from modelbuild.engine.cache import LocalCache
-from modelbuild.engine.graph import Source, Step
+from modelbuild.engine.graph import Graph, Source, Step
 from modelbuild.engine.sources import Sources, changed, unreadable
 from modelbuild.engine.store import Damaged
 from modelbuild.engine.unfinished import Unfinished
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import UNFINISHED, Temporary, clear_temporaries, cloned, free, reason
 from modelbuild.publish.writable import named
-from modelbuild.session.leaves import Leaves, absent, at_hand
+from modelbuild.session.leaves import Leaves, absent, at_hand, needed
 from modelbuild.session.settings import cache_limit
 from modelbuild.tensors import formats
 
@@ -71,6 +72,7 @@ class Worker:
         self.scratch = scratch
         self.report = report
         self.force = force
+        self.graph: Graph | None = None
         self.stop = threading.Event()
         self.budget = Budget(memory, self.stop)
         self.ran = False
@@ -80,9 +82,8 @@ class Worker:
     def run(self, action: Action, step: Step) -> Made:
         """Make the artifact of an action. Raises Error for what a user can mend, Damaged where an input artifact is not what it was."""
         module = steps.module(action.kind)
-        for source in step.sources:
-            if source.is_away():
-                raise absent(self.cache, source.path)
+        if away := [source.path for source in step.sources if source.is_away()]:
+            raise absent(self.cache, *away, force=self.force)
         for left in reversed(range(TRIES)):
             try:
                 if not self.ran:
@@ -142,7 +143,7 @@ class Worker:
                 hint=_SPACE,
             )
         if error.errno == errno.ENOENT and self.sources.is_away(place):
-            return absent(self.cache, place)
+            return absent(self.cache, place, force=self.force)
         return Error(reason(error), path=place)
 
     def most(self) -> int:
@@ -170,7 +171,7 @@ class Inputs:
         self._action = action.digest
         self._step = step
         self._worker = worker
-        self._leaves = Leaves(worker.sources, worker.cache)
+        self._leaves = Leaves(worker.sources, worker.cache, partial(needed, worker.graph, step), force=worker.force)
 
     def roles(self) -> list[str]:
         return list(self._digests)

@@ -59,6 +59,7 @@ class Uploads:
         self._mutex = threading.Lock()
         self._waiting: queue.SimpleQueue[tuple[str, Made] | None] = queue.SimpleQueue()
         self._left: dict[str, Made] = {}
+        self._taken: set[str] = set()
         self._due = 0
         self._there: set[str] = set()
         self._wrong: set[str] = set()
@@ -72,12 +73,18 @@ class Uploads:
             if action in self._left:
                 return
             self._left[action] = made
+            self._taken.add(action)
             self._due += 1
             if len(self._threads) < THREADS:
                 thread = threading.Thread(target=self._work, name="upload", daemon=True)
                 self._threads.append(thread)
                 thread.start()
         self._waiting.put((action, made))
+
+    def took(self, action: str) -> bool:
+        """Whether a result was given to be sent, be it sent or not."""
+        with self._mutex:
+            return action in self._taken
 
     @property
     def left(self) -> dict[str, Made]:

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from modelbuild.engine import build as engine_build
+from modelbuild.sharing import contents
 from modelbuild.tensors.formats import gguf, split
 from modelbuild.tensors.formats.limit import Limit
 from tests import adapters, zoo
 from tests.attacks.test_adapter_lies import gguf_file as adapter_file
 from tests.e2e.in_process import InProcess
-from tests.e2e.project import old
+from tests.e2e.project import flip, old, tensor_offset
 from tests.e2e.test_projectors import SEEING
 from tests.e2e.test_quantize_options import importance
 from tests.e2e.test_remote_cache import Machine, pointer
@@ -254,3 +256,215 @@ def test_an_importance_matrix_need_not_be_there(tmp_path: Path, left: str) -> No
     second.build()
     assert second.computed == 0
     assert second.tree() == first.tree()
+
+
+LAYER = """\
+[cache]
+remote = "file://{share}"
+[model.a]
+from = "./base"
+quantize = "q8_0"
+"""
+
+
+def edited(clone: Clone) -> None:
+    weights = clone.folder / "base" / "model.safetensors"
+    flip(weights, tensor_offset(weights, "model.norm.weight"))
+    old(weights)
+
+
+@pytest.mark.parametrize("words", [("--locked",), ("--remote-cache", "read"), ("--remote-cache", "off")])
+def test_what_a_build_may_not_note_the_next_one_notes_and_sends(tmp_path: Path, words: tuple[str, ...]) -> None:
+    first, second = Clone(tmp_path / "first", LAYER), Clone(tmp_path / "second", LAYER)
+    for each in (first, second):
+        zoo.write(each.folder / "base", CASE)
+        edited(each)
+    first.build(*words)
+    assert not (first.folder / "ModelBuild.lock").exists()
+    first.run("build")
+    assert '"base/model.safetensors"' in (first.folder / "ModelBuild.lock").read_text()
+    second.without(first)
+    second.build()
+    assert second.computed == 0
+    assert second.tree() == first.tree()
+
+
+def test_a_build_that_owes_the_lock_nothing_is_stamped_for_all(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "first", LAYER)
+    zoo.write(clone.folder / "base", CASE)
+    edited(clone)
+    for _ in range(2):
+        clone.run("build")
+    clone.run("--locked", "build", "--force")
+    assert clone.run("build") == ""
+    assert "nothing to do" in clone.errors
+
+
+def test_locked_warns_of_other_weights(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "first", LAYER)
+    zoo.write(clone.folder / "base", CASE)
+    clone.build()
+    edited(clone)
+    for _ in range(2):
+        clone.run("--locked", "build")
+        assert "the lock pins other weights than those that are here" in clone.errors
+        assert "base/model.safetensors" in clone.errors
+    clone.run("build")
+    clone.run("--locked", "build")
+    assert "the lock pins" not in clone.errors
+
+
+TWO = """\
+[cache]
+remote = "file://{share}"
+[model.one]
+from = "./base"
+quantize = "q8_0"
+[model.two]
+from = "./other"
+quantize = "q8_0"
+"""
+
+
+def test_a_stale_lock_is_a_fault_of_the_models_that_need_it(tmp_path: Path) -> None:
+    first, second = Clone(tmp_path / "first", TWO), Clone(tmp_path / "second", TWO)
+    for each in (first, second):
+        zoo.write(each.folder / "base", CASE)
+        zoo.write(each.folder / "other", CASE)
+    first.build()
+    second.without(first, "pointer")
+    (second.folder / "other" / "model.safetensors").write_text(pointer(f"sha256:{'0' * 64}"))
+    listed = {each["model"]: each for each in json.loads(second.run("--json", "list"))}
+    assert listed["two"]["built"] != listed["one"]["built"]
+    second.run("status")
+    second.run("check", code=1)
+    assert "is a Git LFS pointer to other weights than the lock pins" in second.errors
+    assert f"sha256:{'0' * 64}" in second.errors and "git lfs pull" in second.errors
+    second.build("-k", code=1)
+    assert second.computed == 0
+    assert second.manifest("one:latest") == first.manifest("one:latest")
+
+
+@pytest.mark.parametrize("with_lock", [True, False])
+def test_a_pointer_that_the_lock_does_not_know_breaks_no_list(tmp_path: Path, with_lock: bool) -> None:
+    clone = Clone(tmp_path / "first", TWO)
+    zoo.write(clone.folder / "base", CASE)
+    zoo.write(clone.folder / "other", CASE)
+    if with_lock:
+        clone.build("one")
+    (clone.folder / "other" / "model.safetensors").write_text(pointer(f"sha256:{'0' * 64}"))
+    for command in ("list", "status"):
+        clone.run(command)
+    clone.run("check", code=1)
+    assert "is a Git LFS pointer" in clone.errors
+
+
+def test_an_adapter_that_is_a_pointer_is_looked_at_beside_weights_that_are_away(tmp_path: Path) -> None:
+    first, second = with_adapters(tmp_path / "first"), with_adapters(tmp_path / "second")
+    first.build()
+    second.without(first, "pointer")
+    lock = (second.folder / "ModelBuild.lock").read_text()
+    second.write("ModelBuild.lock", "".join(line for line in lock.splitlines(True) if "peft" not in line))
+    second.run("check", code=1)
+    assert "is a Git LFS pointer" in second.errors
+    second.build("-k", code=1)
+    assert "adapter_model.safetensors: is a Git LFS pointer" in second.errors
+
+
+def test_the_error_names_the_files_of_the_failed_step_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = with_adapters(tmp_path / "first"), with_adapters(tmp_path / "second")
+    for each in (first, second):
+        each.checkpoint()
+        each.write("ModelBuild.toml", ADAPTERS.format(share=tmp_path / "share") + '[model.b]\nfrom = "./weights"\n')
+    first.build()
+    second.without(first, "pointer")
+    monkeypatch.chdir(second.folder)
+    second.run("build", "-k", "merged:peft", "b", "--set", "merged.quantize=q4_0", code=1)
+    for error in second.errors.split("error: ")[1:]:
+        assert "weights/" not in error and "mlx" not in error
+        assert str(second.folder) not in error
+        assert error.count("base/model.safetensors") == 1
+        assert error.count("peft/adapter_model.safetensors") == 1
+    second.run("build", "b", "--force", code=1)
+    assert "--force takes nothing from a cache" in second.errors
+    assert "in no cache" not in second.errors
+
+
+def test_a_dry_run_says_that_weights_would_be_missed(tmp_path: Path) -> None:
+    first, second = with_adapters(tmp_path / "first"), with_adapters(tmp_path / "second")
+    first.build()
+    second.without(first, "pointer")
+    second.run("build", "-n")
+    assert "not here" not in second.errors
+    for words in (("--set", "merged.quantize=q4_0"), ("--force",), ("--remote-cache", "off")):
+        second.run("build", "-n", "merged:peft", *words, code=1)
+        assert "the weights are not here" in second.errors and "git lfs pull" in second.errors
+        assert "mlx" not in second.errors
+    second.build()
+    second.run("build", "-n", "--remote-cache", "off")
+
+
+def test_update_drops_the_weights_that_no_model_uses(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "first", TWO)
+    for name in ("base", "other"):
+        zoo.write(clone.folder / name, CASE)
+    clone.build()
+    lock = clone.folder / "ModelBuild.lock"
+    assert '"other/model.safetensors"' in lock.read_text()
+    toml = (clone.folder / "ModelBuild.toml").read_text()
+    clone.write("ModelBuild.toml", toml.replace("./other", "./gone"))
+    clone.run("update")
+    assert '"other/model.safetensors"' in lock.read_text(), "what a broken model is made of, nobody knows"
+    clone.write("ModelBuild.toml", toml.partition("[model.two]")[0])
+    clone.run("update", "--set", "one.quantize=q4_0")
+    clone.run("--locked", "update")
+    assert '"other/model.safetensors"' in lock.read_text()
+    before = lock.read_text()
+    clone.run("update")
+    assert '"other/model.safetensors"' not in lock.read_text()
+    assert '"base/model.safetensors"' in lock.read_text()
+    # So does a build that writes the lock, also one of some targets.
+    lock.write_text(before)
+    edited(clone)
+    clone.build("one")
+    assert '"other/model.safetensors"' not in lock.read_text()
+    assert lock.read_text() != before
+
+
+def test_a_build_of_some_targets_keeps_what_is_pinned_for_others(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "first", TWO)
+    for name in ("base", "other"):
+        zoo.write(clone.folder / name, CASE)
+    clone.build()
+    before = (clone.folder / "ModelBuild.lock").read_text()
+    edited(clone)
+    clone.build("one")
+    after = (clone.folder / "ModelBuild.lock").read_text()
+    assert after != before and '"other/model.safetensors"' in after
+
+
+def test_what_is_there_of_weights_that_were_not_read_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Clone(tmp_path / "first", LAYER), Clone(tmp_path / "second", LAYER)
+    for each in (first, second):
+        zoo.write(each.folder / "base", CASE)
+        for path in each.large():
+            old(path)
+    first.build()
+    assert "?" in second.run("cache", "stat")
+    assert json.loads(second.run("--json", "cache", "stat"))[0]["unread"] > 0
+    second.run("build", "-n")
+    assert "1 weights file (" in second.errors and "is not read yet" in second.errors
+    second.run("build", "-n", "--explain")
+    assert "not read yet" not in second.errors
+    assert "?" not in second.run("cache", "stat")
+
+
+def test_reading_new_weights_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (contents, engine_build):
+        monkeypatch.setattr(module, "LARGE", 1)
+    clone = Clone(tmp_path / "first", LAYER)
+    zoo.write(clone.folder / "base", CASE)
+    clone.build()
+    assert len(clone.told("hashing")) == 1

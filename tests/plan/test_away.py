@@ -35,15 +35,19 @@ def test_what_is_pinned_seems_to_be_there(tmp_path: Path) -> None:
         found.entries(str(tmp_path / "other"))
 
 
-@pytest.mark.parametrize(
-    ("text", "known"), [(None, True), (POINTER, True), (POINTER.replace("aaa", "abc"), False), ("weights", False)]
-)
+@pytest.mark.parametrize(("text", "known"), [(None, True), (POINTER, True), ("weights", False)])
 def test_only_what_is_not_there_is_known_by_the_lock(tmp_path: Path, text: str | None, known: bool) -> None:
     if text is not None:
         write(tmp_path, {"model.safetensors": text})
     path = str(tmp_path / "model.safetensors")
     expected = Source(path, "safetensors", PINNED.known if known else "")
     assert away(tmp_path, "model.safetensors").source(path, "safetensors") == expected
+
+
+def test_a_pointer_to_other_weights_is_an_error(tmp_path: Path) -> None:
+    write(tmp_path, {"model.safetensors": POINTER.replace("aaa", "abc")})
+    with pytest.raises(Error, match="other weights than the lock pins"):
+        away(tmp_path, "model.safetensors").source(str(tmp_path / "model.safetensors"), "safetensors")
 
 
 NAMES = {

@@ -6,7 +6,7 @@ take, and installs nothing; `stat` says what is where. A build does the same by 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -94,12 +94,17 @@ def _show(call: Invocation, found: Sequence[Stood], error: Error | None) -> int:
 
 def _print(report: Report, found: Sequence[Stood]) -> None:
     head = [Column("model"), Column("results", right=True), Column("here", right=True), Column("remote", right=True)]
-    rows = [
-        [each.label, str(each.results), str(each.here), _known(each.there, str), _known(each.bytes, size)]
-        for each in found
-    ]
+    rows = [[each.label, str(each.results), *_known(each)] for each in found]
     report.result(table([*head, Column("to fetch", right=True)], rows, report.width))
+    if any(each.unread for each in found):
+        report.note(
+            "?: weights are not read yet, so nobody knows what there is of them; `modelbuild -n --explain` reads them"
+        )
 
 
-def _known(count: int | None, spell: Callable[[int], str]) -> str:
-    return "?" if count is None else spell(count) if count or spell is str else "-"
+def _known(stood: Stood) -> list[str]:
+    if stood.unread:
+        return ["?", "?", "?"]
+    there, large = stood.there, stood.bytes
+    fetched = "?" if large is None else size(large) if large else "-"
+    return [str(stood.here), "?" if there is None else str(there), fetched]
