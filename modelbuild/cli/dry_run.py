@@ -52,8 +52,7 @@ def _forecast(call: Invocation, selection: Selection, *, explain: bool, models: 
         show_wanted(report, fetching.wanted(session, selection, force))
     chosen = session.graph.select(selection.outputs)
     # To say why, a build's digests are needed; to say what, no weights are read.
-    forced = chosen.steps if force else ()
-    ahead = look_ahead(session, chosen, ALL if explain else BUILD, forced)
+    ahead = look_ahead(session, chosen, ALL if explain else BUILD, forced := chosen.steps if force else ())
     needed_by = ahead.graph.targets()
     why = Why(session, ahead.graph, {step.name: reasons for step, _, reasons in ahead.due})
     for step, sure, reasons in ahead.due:

@@ -12,6 +12,7 @@ from modelbuild.engine.graph import Graph, Output, Source, Step
 from modelbuild.engine.sources import Limit
 from modelbuild.engine.standing import Due, Standing, due, look_up
 from modelbuild.errors import Error
+from modelbuild.ollama.library import is_blob
 from modelbuild.ollama.name import Name
 from modelbuild.tuples import NamedTuple
 from modelbuild.words import listed
@@ -90,7 +91,8 @@ def look_ahead(session: Session, graph: Graph, limit: Limit, forced: Container[s
 def without_weights(session: Session, ahead: Ahead, forced: Container[str] = ()) -> dict[str, list[Error]]:
     """What stands against steps that a build would run, as weights are not here: they read these, or make files of their tensors."""
     graph = ahead.graph
-    away = {source for source in graph.sources() if source.is_away()}
+    # A base that is pulled is fetched first.
+    away = {source for source in graph.sources() if source.is_away() and not is_blob(source.path)}
     if not away:
         return {}
     from modelbuild.session.leaves import absent

@@ -165,7 +165,7 @@ def test_a_pointer_to_other_weights_than_the_lock_pins_stands_for_none_that_are_
     first.build()
     second.write("ModelBuild.lock", (first.folder / "ModelBuild.lock").read_text())
     (second.folder / "weights" / "model.safetensors").write_text(pointer(f"sha256:{'0' * 64}"))
-    second.build(code=1)
+    second.build(code=2)
     assert "is a Git LFS pointer" in second.errors
     assert "sha256:0000" in second.errors
 
