@@ -34,6 +34,7 @@ def done(data: bytes) -> Future[bytes]:
 
 
 def test_a_size_that_no_file_has_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("obstore")
     remote = s3.Bucket("s3://bucket", None)
     monkeypatch.setattr(remote, "size", lambda kind, digest: 1 << 62)
     monkeypatch.setattr(remote, "_range", lambda name, start, end: done(b"%d" % start))
