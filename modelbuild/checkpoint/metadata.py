@@ -50,7 +50,10 @@ _COMPUTED = r"general\.(?:architecture|type|file_type|quantization_version|align
 _OF_TENSORS = (
     r"(?!general\.|tokenizer\.)[^.]+\.(?:vocab_size|embedding_length(?:_out)?|block_count|leading_dense_block_count|"
     r"(?:expert_|expert_shared_)?feed_forward_length|expert_count|expert_shared_count|rope\.dimension_count|"
-    r"attention\.(?:head_count(?:_kv)?|key_length|value_length))"
+    r"attention\.(?:head_count(?:_kv)?|key_length|value_length))|"
+    r"clip\.(?:projector_type|has_(?:vision|audio)_encoder)|clip\.(?:vision|audio)\.(?:projector_type|embedding_length|projection_dim|"
+    r"feed_forward_length|block_count|attention\.head_count|patch_size|image_size|spatial_merge_size|projector\.scale_factor|"
+    r"n_wa_pattern|is_deepstack_layers|num_mel_bins)"
 )
 _OF_VOCABULARY = (
     r"tokenizer\.ggml\.(?:model|tokens|token_type|token_type_count|scores|merges|precompiled_charsmap)|"

@@ -21,7 +21,7 @@ from modelbuild.plan.placed import cycle, from_place
 from modelbuild.plan.pulled import Pulled, PulledModels, Wrote, nobody
 from modelbuild.plan.remarks import Bare, Prompts
 from modelbuild.plan.restored import Restored
-from modelbuild.plan.reworked import Reworked
+from modelbuild.plan.reworked import Reworked, is_of_weights
 from modelbuild.plan.sides import Sides
 from modelbuild.plan.templates import Templates
 from modelbuild.plan.weights import CheckpointFolder, WeightsReader
@@ -155,13 +155,15 @@ class Planner:
         raise known
 
     def _laid(self, variant: Variant) -> Base:
-        base = self._with_model(variant, self._reworked.of(variant, self._base(variant)))
+        start = self._base(variant)
+        base = self._with_model(variant, self._reworked.of(variant, start))
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
         dropped = {media.PARAMS} | {KEYS[key].empties for key in variant.cleared}
         if variant.replaces_licenses:
             dropped.add(media.LICENSE)
         kept = [each for each in base.layers if each.media_type not in dropped]
+        again: Mapping[str, Any] = {}
         match variant.values["projector"]:
             case File() as projector:
                 self._weights.beside("projector", projector, projector.path)
@@ -170,6 +172,9 @@ class Planner:
             case str():
                 kept, took = self._sides.with_projector(variant, base.folder, kept)
                 self._used.setdefault(variant.label, set()).update(took)
+                again = base.clip if took else again
+        kept, clip = self._reworked.projector(variant, kept, again, is_of_weights(start))
+        clip = clip if isinstance(variant.values["projector"], File) else {**base.clip, **clip}
         new = [*self._files_beside(variant, base), *self._texts(variant, merged)]
         layers = media.compose(kept, new, lambda each: each.media_type)
         given = templates.inherited(variant, base)
@@ -184,7 +189,7 @@ class Planner:
         self._bases.warnings += templates.doubts(variant, given)
         said = "template" in variant.cleared or variant.string("template") is not None
         base = base._replace(bare=None, derived=None) if said else base
-        return base._replace(layers=tuple(layers), parameters=merged, config=given)
+        return base._replace(layers=tuple(layers), parameters=merged, config=given, clip=clip)
 
     def _files_beside(self, variant: Variant, base: Base) -> Iterable[LayerStep]:
         for adapter in variant.adapters:

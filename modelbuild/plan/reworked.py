@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.engine.graph import Source
@@ -13,6 +13,7 @@ from modelbuild.plan.sides import Sides
 from modelbuild.plan.weights import WeightsReader
 from modelbuild.project.variant import Adapter, Variant
 from modelbuild.steps import quantize
+from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.plan.adapters import Adapters
@@ -69,9 +70,7 @@ class Reworked:
 
     def _described(self, variant: Variant, base: Base) -> Base:
         """Put the metadata that the variant sets into the recipes it starts from."""
-        own = any(not each.step for each in base.layers)
-        # What [defaults] says is for weights: models that stand on others take it over with theirs.
-        given = {key: value for key, value in variant.metadata.items() if own or key not in variant.default_metadata}
+        given = _said(variant, is_of_weights(base), of_projector=False)
         base = base._replace(measured=base.recipe)
         if not given:
             return base
@@ -81,6 +80,33 @@ class Reworked:
         finished = self.described(variant, base.finished, given) if base.finished else recipe
         measured = base.recipe if all(key.startswith("general.") for key in given) else recipe
         return base.made_of(recipe, finished)._replace(measured=measured)
+
+    def projector(
+        self, variant: Variant, layers: Sequence[LayerStep], again: Mapping[str, Any], own: bool
+    ) -> tuple[list[LayerStep], Mapping[str, Any]]:
+        """The layers, with the metadata in the projector's that the variant sets, and that metadata.
+
+        again  what its base set, where the layer was made anew
+        own    whether the model stands on weights, not on another model
+        """
+        given = {**again, **_said(variant, own, of_projector=True)}
+        if not given:
+            return [*layers], {}
+        at = next((n for n, each in enumerate(layers) if each.media_type == media.PROJECTOR), None)
+        if at is None:
+            if given.keys() <= variant.default_metadata:
+                return [*layers], {}
+            raise variant.place("metadata").error(
+                f"'{variant.label}' has no projector whose metadata could be set", facts=[("keys", listed(given))]
+            )
+        # What makes the layer: a recipe of a checkpoint's part, or a file.
+        role, source = self._declared.steps[layers[at].step].inputs[0]
+        if role != "recipe" or not isinstance(source, str):
+            from modelbuild.steps import import_
+
+            source = self._declared.step(variant, import_, import_.Parameters(), [("file", source)])
+        described = self._declared.of_recipe(variant, "projector", self.described(variant, source, given))
+        return [*layers[:at], LayerStep(media.PROJECTOR, described), *layers[at + 1 :]], given
 
     def _quantized(self, variant: Variant, base: Base) -> Base:
         if variant.quantize is None or (variant.quantize_from_defaults and not base.unquantized):
@@ -109,3 +135,17 @@ class Reworked:
         gate = self._foreign().gate(variant, base, model.step) if variant.gate else None
         base = base._replace(layers=base.with_model(model), gates=(gate,) if gate else ())
         return base._replace(finished=recipe, config=without_model(base.config), unquantized=False)
+
+
+def is_of_weights(base: Base) -> bool:
+    """Whether what a variant is FROM is weights: a model layer is then to be made."""
+    return any(not each.step for each in base.layers)
+
+
+def _said(variant: Variant, own: bool, *, of_projector: bool) -> dict[str, Any]:
+    """The metadata that a variant sets: keys `clip.…` are of its projector, all others of its model.
+
+    What [defaults] says is for weights: models that stand on others take it over with theirs.
+    """
+    said = {key: value for key, value in variant.metadata.items() if own or key not in variant.default_metadata}
+    return {key: value for key, value in said.items() if key.startswith("clip.") == of_projector}

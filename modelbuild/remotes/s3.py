@@ -175,7 +175,9 @@ class Bucket:
                 raise
 
         def send() -> Awaitable[Any]:
-            sent: Awaitable[Any] = obstore.put_async(self._store, name, watched(), chunk_size=part, max_concurrency=AHEAD)
+            sent: Awaitable[Any] = obstore.put_async(
+                self._store, name, watched(), chunk_size=part, max_concurrency=AHEAD
+            )
             return sent
 
         try:
