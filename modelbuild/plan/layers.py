@@ -55,7 +55,7 @@ class Base(NamedTuple):
     folder      the checkpoint that the weights come from, where they come from one
     foreign     the step of the tool that made the weights
     measured    the step that makes the recipe that is measured: `recipe`, without metadata that no runtime computes with
-    clip        the metadata that the project sets in the projector
+    clip        the metadata that the project sets in the projector of the checkpoint
     gates       the steps that must let the model through before it is published
 
     A model layer that is to be made of a recipe or a file has no step yet: which one depends on whether it is quantized.

@@ -11,7 +11,7 @@ from modelbuild.engine.graph import Output, Source
 from modelbuild.errors import Error, Errors
 from modelbuild.observed import Observed
 from modelbuild.ollama import manifest as media
-from modelbuild.plan import readers, templates, unused
+from modelbuild.plan import projecting, readers, templates, unused
 from modelbuild.plan.bases import Bases, Candidates, Names
 from modelbuild.plan.declared import Declared, Refs
 from modelbuild.plan.gguf_files import GgufFile
@@ -156,6 +156,7 @@ class Planner:
 
     def _laid(self, variant: Variant) -> Base:
         start = self._base(variant)
+        own = is_of_weights(start)
         base = self._with_model(variant, self._reworked.of(variant, start))
         merged = {key: value for key, value in base.parameters.items() if key not in variant.cleared_parameters}
         merged.update(variant.parameters)
@@ -163,18 +164,7 @@ class Planner:
         if variant.replaces_licenses:
             dropped.add(media.LICENSE)
         kept = [each for each in base.layers if each.media_type not in dropped]
-        again: Mapping[str, Any] = {}
-        match variant.values["projector"]:
-            case File() as projector:
-                self._weights.beside("projector", projector, projector.path)
-                made = self._as_it_is(variant, media.PROJECTOR, "projector", projector.path)
-                kept = [*(each for each in kept if each.media_type != media.PROJECTOR), made]
-            case str():
-                kept, took = self._sides.with_projector(variant, base.folder, kept)
-                self._used.setdefault(variant.label, set()).update(took)
-                again = base.clip if took else again
-        kept, clip = self._reworked.projector(variant, kept, again, is_of_weights(start))
-        clip = clip if isinstance(variant.values["projector"], File) else {**base.clip, **clip}
+        kept, clip = self._projecting(variant, base, kept, own)
         new = [*self._files_beside(variant, base), *self._texts(variant, merged)]
         layers = media.compose(kept, new, lambda each: each.media_type)
         given = templates.inherited(variant, base)
@@ -183,13 +173,31 @@ class Planner:
         if any(each.media_type == media.DRAFT for each in layers):
             # The architecture of a draft that the checkpoint gives is the model's.
             given.setdefault("draft", {"model_format": "gguf"})
-        own = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
-        given.update((key, value) for key, value in own.items() if value is not None)
+        named = {key: variant.string(key) for key in ("renderer", "parser", "requires")}
+        given.update((key, value) for key, value in named.items() if value is not None)
         self._bases.warnings += unused.keys(variant, self._used.get(variant.label, ()))
         self._bases.warnings += templates.doubts(variant, given)
         said = "template" in variant.cleared or variant.string("template") is not None
         base = base._replace(bare=None, derived=None) if said else base
         return base._replace(layers=tuple(layers), parameters=merged, config=given, clip=clip)
+
+    def _projecting(
+        self, variant: Variant, base: Base, layers: list[LayerStep], own: bool
+    ) -> tuple[list[LayerStep], Mapping[str, Any]]:
+        """The layers with the projector that the variant has, and the metadata that the project sets in its checkpoint's."""
+        clip = {**base.clip, **projecting.said(variant, own)}
+        match variant.values["projector"]:
+            case File() as projector:
+                self._weights.beside("projector", projector, projector.path)
+                made = self._projector(variant, projector.path)
+                layers = [*(each for each in layers if each.media_type != media.PROJECTOR), made]
+            case str() if base.folder is not None and "projector" in base.folder.parts:
+                layers = self._sides.with_projector(variant, base.folder, layers, clip)
+                self._used.setdefault(variant.label, set()).add("projector")
+            case _ if not own:
+                layers = projecting.over(self._declared, variant, layers, projecting.said(variant, own))
+        projecting.check(variant, own, layers)
+        return layers, clip
 
     def _files_beside(self, variant: Variant, base: Base) -> Iterable[LayerStep]:
         for adapter in variant.adapters:
@@ -225,6 +233,12 @@ class Planner:
         values = layer.Parameters(link=True if variant.string("link") == "hard" else None)
         inputs = [("file", self._weights.source(path, "gguf")), *checked]
         return LayerStep(media_type, self._declared.step(variant, layer, values, inputs, what=what, pool="thread"))
+
+    def _projector(self, variant: Variant, path: str) -> LayerStep:
+        """The layer of a projector that is a file."""
+        if given := projecting.said(variant, own=True):
+            return projecting.of_file(self._declared, variant, self._weights.source(path, "gguf"), given)
+        return self._as_it_is(variant, media.PROJECTOR, "projector", path)
 
     def _with_model(self, variant: Variant, base: Base) -> Base:
         """Declare the step of a model layer that has none."""
@@ -284,7 +298,8 @@ class Planner:
         layers = (LayerStep(media.MODEL, ""), *self._sides.of_checkpoint(variant, folder), *made.layers)
         base = Base(layers, recipe, recipe, made.config, made.parameters, True, bare=bare, restored=restored)
         base = base._replace(chat=self._templates.of_adapters(variant) or folder.chat, derived=made, folder=folder)
-        return self._sides.with_draft(variant, base._replace(foreign=foreign, mtp=mtp), draft)
+        base = base._replace(foreign=foreign, mtp=mtp, clip=projecting.said(variant, own=True))
+        return self._sides.with_draft(variant, base, draft)
 
     def _native(self, variant: Variant, folder: CheckpointFolder) -> convert.Parameters:
         """What our own conversion of a checkpoint is told."""
@@ -314,7 +329,7 @@ class Planner:
                     checked = [("recipe", beside)]
                     layers.append(self._as_it_is(variant, media.ADAPTER, "adapter", path, checked))
                 case "projector":
-                    layers.append(self._as_it_is(variant, media.PROJECTOR, "projector", path))
+                    layers.append(self._projector(variant, path))
         bare = templates.bare(variant, Bare(parts[0], parts[0] if model.chat else "", model.talks))
         base = Base(tuple(layers), recipe, recipe, made.config, made.parameters, model.unquantized, whole, bare)
         return base._replace(chat=self._templates.of_adapters(variant) or model.chat, derived=made)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelbuild.engine.graph import Source
 from modelbuild.ollama import manifest as media
+from modelbuild.plan import projecting
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.layers import Base, LayerStep, without_model
 from modelbuild.plan.sides import Sides
 from modelbuild.plan.weights import WeightsReader
 from modelbuild.project.variant import Adapter, Variant
 from modelbuild.steps import quantize
-from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.plan.adapters import Adapters
@@ -70,7 +70,10 @@ class Reworked:
 
     def _described(self, variant: Variant, base: Base) -> Base:
         """Put the metadata that the variant sets into the recipes it starts from."""
-        given = _said(variant, is_of_weights(base), of_projector=False)
+        own = is_of_weights(base)
+        # What [defaults] says is for weights: models that stand on others take it over with theirs.
+        given = {key: value for key, value in variant.metadata.items() if own or key not in variant.default_metadata}
+        given = {key: value for key, value in given.items() if not key.startswith(projecting.STEM)}
         base = base._replace(measured=base.recipe)
         if not given:
             return base
@@ -80,33 +83,6 @@ class Reworked:
         finished = self.described(variant, base.finished, given) if base.finished else recipe
         measured = base.recipe if all(key.startswith("general.") for key in given) else recipe
         return base.made_of(recipe, finished)._replace(measured=measured)
-
-    def projector(
-        self, variant: Variant, layers: Sequence[LayerStep], again: Mapping[str, Any], own: bool
-    ) -> tuple[list[LayerStep], Mapping[str, Any]]:
-        """The layers, with the metadata in the projector's that the variant sets, and that metadata.
-
-        again  what its base set, where the layer was made anew
-        own    whether the model stands on weights, not on another model
-        """
-        given = {**again, **_said(variant, own, of_projector=True)}
-        if not given:
-            return [*layers], {}
-        at = next((n for n, each in enumerate(layers) if each.media_type == media.PROJECTOR), None)
-        if at is None:
-            if given.keys() <= variant.default_metadata:
-                return [*layers], {}
-            raise variant.place("metadata").error(
-                f"'{variant.label}' has no projector whose metadata could be set", facts=[("keys", listed(given))]
-            )
-        # What makes the layer: a recipe of a checkpoint's part, or a file.
-        role, source = self._declared.steps[layers[at].step].inputs[0]
-        if role != "recipe" or not isinstance(source, str):
-            from modelbuild.steps import import_
-
-            source = self._declared.step(variant, import_, import_.Parameters(), [("file", source)])
-        described = self._declared.of_recipe(variant, "projector", self.described(variant, source, given))
-        return [*layers[:at], LayerStep(media.PROJECTOR, described), *layers[at + 1 :]], given
 
     def _quantized(self, variant: Variant, base: Base) -> Base:
         if variant.quantize is None or (variant.quantize_from_defaults and not base.unquantized):
@@ -138,14 +114,5 @@ class Reworked:
 
 
 def is_of_weights(base: Base) -> bool:
-    """Whether what a variant is FROM is weights: a model layer is then to be made."""
+    """Whether what a variant is FROM is weights: its model layer is then still to be made."""
     return any(not each.step for each in base.layers)
-
-
-def _said(variant: Variant, own: bool, *, of_projector: bool) -> dict[str, Any]:
-    """The metadata that a variant sets: keys `clip.…` are of its projector, all others of its model.
-
-    What [defaults] says is for weights: models that stand on others take it over with theirs.
-    """
-    said = {key: value for key, value in variant.metadata.items() if own or key not in variant.default_metadata}
-    return {key: value for key, value in said.items() if key.startswith("clip.") == of_projector}

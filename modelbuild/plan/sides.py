@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from modelbuild.ollama import manifest as media
+from modelbuild.plan import projecting
 from modelbuild.plan.declared import Declared
 from modelbuild.plan.layers import Base, LayerStep
 from modelbuild.plan.placed import in_named
@@ -17,9 +18,6 @@ from modelbuild.words import listed
 
 if TYPE_CHECKING:
     from modelbuild.checkpoint.architectures import Architecture
-
-MEDIA = {"projector": media.PROJECTOR, "draft": media.DRAFT}
-"""A part of a checkpoint -> the media type of its layer."""
 
 DEFAULT = "auto"
 """The type of what nobody gives one: as llama.cpp's converter chooses it, 16 bits that hold what the weights have."""
@@ -37,7 +35,8 @@ class Sides:
     def of_checkpoint(self, variant: Variant, folder: CheckpointFolder) -> tuple[LayerStep, ...]:
         """The side layers of a checkpoint, without those that the variant says are not wanted, or has from elsewhere."""
         parts = [part for part in folder.parts if part != DRAFT and _is_open(variant, part)]
-        return tuple(self._layer(variant, folder, part, DEFAULT) for part in parts)
+        given = projecting.said(variant, own=True)
+        return tuple(self._layer(variant, folder, part, DEFAULT, given) for part in parts)
 
     def without_draft(self, variant: Variant, folder: CheckpointFolder) -> convert.Parameters:
         """What the conversion of the text model is told, where its blocks for the prediction of several tokens are not to be in it."""
@@ -119,27 +118,24 @@ class Sides:
         return "projector" not in folder.parts and not _is_open(variant, "projector")
 
     def with_projector(
-        self, variant: Variant, folder: CheckpointFolder | None, layers: Sequence[LayerStep]
-    ) -> tuple[list[LayerStep], Collection[str]]:
-        """The layers with a projector of the type that the variant names, where they come from a checkpoint that has one.
-
-        Also returns the keys of the variant that had an effect.
-        """
+        self, variant: Variant, folder: CheckpointFolder, layers: Sequence[LayerStep], given: Mapping[str, Any]
+    ) -> list[LayerStep]:
+        """The layers with a projector of the type that the variant names, which the checkpoint has; `given` is its metadata."""
         part = "projector"
-        if folder is None or part not in folder.parts:
-            return [*layers], ()
-        made = self._layer(variant, folder, part, variant.string(part) or DEFAULT)
+        made = self._layer(variant, folder, part, variant.string(part) or DEFAULT, given)
         at = next((n for n, each in enumerate(layers) if each.media_type == media.PROJECTOR), None)
         kept = [each for each in layers if each.media_type != media.PROJECTOR]
         at = _behind_model(kept) if at is None else at
-        return [*kept[:at], made, *kept[at:]], (part,)
+        return [*kept[:at], made, *kept[at:]]
 
-    def _layer(self, variant: Variant, folder: CheckpointFolder, part: str, outtype: str) -> LayerStep:
+    def _layer(
+        self, variant: Variant, folder: CheckpointFolder, part: str, outtype: str, given: Mapping[str, Any]
+    ) -> LayerStep:
         values = convert.Parameters(folder=folder.name, outtype=outtype, part=part) | _read_as(folder)
         places = {"outtype": variant.place(part)} if variant.values.get(part) else None
         files = folder.parts[part]
         recipe = self._declared.step(variant, convert, values, files, what=f"convert-{part}", places=places)
-        return LayerStep(MEDIA[part], self._declared.of_recipe(variant, part, recipe))
+        return projecting.of_recipe(self._declared, variant, recipe, given)
 
 
 def _makes_vectors(reader: type[Architecture] | None) -> bool:

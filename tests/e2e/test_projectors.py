@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from modelbuild.tensors.formats import gguf
 from tests import adapters, towers, zoo
 
 from .in_process import InProcess
@@ -38,6 +40,12 @@ def project(tmp_path: Path) -> Project:
 
 def digest(project: Project, kind: str, name: str = "seer:latest") -> str:
     return hashlib.sha256(project.blob(name, kind)).hexdigest()
+
+
+def header(project: Project) -> gguf.Header:
+    """Of the projector."""
+    data = project.blob("seer:latest", "projector")
+    return gguf.header_of(io.BytesIO(data), len(data), "projector")
 
 
 def test_an_edit_of_the_system_text_touches_no_tower_and_no_weight(project: Project) -> None:
@@ -71,6 +79,21 @@ def test_show_says_which_type_a_projector_has_and_where_that_is_said(project: Pr
     text = project.run("diff", "seer", "small", code=1)
     assert " bf16 gemma3 sha256:" in text and " q8_0 gemma3 sha256:" in text
     assert " bf16  gemma3" in project.run("show", "seer")
+
+
+def test_metadata_of_the_projector_is_set_in_it_alone(project: Project) -> None:
+    project.build()
+    before = digest(project, "model"), header(project)
+    project.write("ModelBuild.toml", f'{TOML}metadata = {{ "clip.use_gelu" = false, "clip.vision.max_pixels" = 9 }}\n')
+    assert sorted(project.build()) == ["seer/describe-projector", "seer/manifest", "seer/projector"]
+    found = header(project)
+    assert digest(project, "model") == before[0] and project.summary["tensors_computed"] == 0
+    set_ = {"clip.use_gelu": gguf.encode_value("bool", False), "clip.vision.max_pixels": gguf.encode_value("u32", 9)}
+    assert dict(found.table.metadata) == {**before[1].table.metadata, **set_}
+    assert [*found.table.tensors] == [*before[1].table.tensors]
+    for key in ("clip.projector_type", "clip.vision.block_count"):
+        project.write("ModelBuild.toml", f'{TOML}metadata = {{ "{key}" = "x" }}\n')
+        assert f"'{key}' cannot be set: it must fit the tensors" in project.run("build", code=2) + project.errors
 
 
 @pytest.mark.parametrize("mode", ["merge", "layer"])

@@ -20,6 +20,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests import towers, zoo
+from tests.e2e.in_process import InProcess
 from tests.steps import test_towers, test_zoo
 
 from .peers import Peers, Process, same
@@ -134,14 +135,19 @@ def test_embeddings_of_an_image_agree(kind: str, name: str, embeds: Path, seen: 
 @pytest.mark.peer
 def test_what_the_page_says_of_gemma_4s_activation(embeds: Path, seen: Process, tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs/conversion.md").read_text(encoding="utf-8")
-    recipe = textwrap.dedent(page[page.index("    from gguf import") :].partition("\n\n")[0])
+    said = next(line for line in page.splitlines() if line.startswith('    metadata = { "clip.use_gelu"'))
     case = towers.cases("gemma4")["images and sound"]
     folder, pixels = zoo.write(tmp_path / "model", case), image(dict(case.config))
     np.save(tmp_path / "pixels.npy", pixels)
     job = {"folder": str(folder), "pixels": str(tmp_path / "pixels.npy"), "out": str(tmp_path / "theirs.npy")}
     assert seen.ask(do="see", **job)["error"] is None
     (tmp_path / "seer-mmproj.gguf").write_bytes(test_towers.projector(folder, "f32"))
-    subprocess.run([os.environ["MODELBUILD_PEERS_PYTHON"], "-c", recipe], cwd=tmp_path, check=True)
+    project = InProcess(tmp_path)
+    zoo.write(tmp_path / "text", zoo.cases("gemma3")["names of old"])
+    of_file = '[model.seer]\nfrom = "./text"\nprojector = "seer-mmproj.gguf"\n'
+    project.write("ModelBuild.toml", of_file + textwrap.dedent(said))
+    project.build()
+    (tmp_path / "gelu.gguf").write_bytes(project.blob("seer:latest", "projector"))
     high, wide, _ = pixels.shape
     found = []
     for name in ("seer-mmproj.gguf", "gelu.gguf"):
