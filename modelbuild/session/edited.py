@@ -67,7 +67,9 @@ def selection(session: Session, targets: Sequence[str], stamp: Stamp, changes: C
     if not outputs:
         return None
     graph = _part(graph, [each.label for part in reached.values() for each in part.outputs])
-    plan = kept.planned(graph, parts.remarks(reached.values()), observed.looks())
+    # What the plan saw of what has changed and is of no model: the build must not sign it as it becomes meanwhile.
+    seen = (look for look in _looks(kept) if look[1] in changes.paths and look[1] != session.file)
+    plan = kept.planned(graph, parts.remarks(reached.values()), list(dict.fromkeys([*seen, *observed.looks()])))
     return _selected(session, kept, targets, Edit(stamp, changes), plan, outputs)
 
 

@@ -9,6 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -316,6 +317,31 @@ def test_an_output_that_was_removed_is_put_again_alone(project: InProcess, monke
     project.run()
     assert "1 model built, 5 unchanged" in project.errors
     assert project.tree() == before
+
+
+def test_a_model_that_appears_while_an_edit_is_built_is_seen_next(
+    project: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The edit came with a change of the folder in which the plan saw the same as before."""
+    settled(project)
+    folder = project.folder / "src"
+    project.write("src/a/Modelfile", "FROM ../../w0\nSYSTEM I am new.\nPARAMETER seed 1\n")
+    folder.rename(folder.with_name("away"))
+    folder.with_name("away").rename(folder)
+    publish = building._Building._put
+
+    def put(self: building._Building, *given: Any) -> bool:
+        project.write("src/late/Modelfile", "FROM ../../w0\nSYSTEM I am late.\n")
+        time.sleep(0.03)
+        return publish(self, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(building._Building, "_put", put)
+        patched.setattr(Session, "_make", planned)
+        project.run()
+    assert "a:latest" in project.errors and "late:" not in project.errors
+    project.run()
+    assert "late:latest" in project.errors
 
 
 def test_a_change_of_weights_reaches_all(project: InProcess) -> None:
