@@ -196,8 +196,11 @@ def _form(dtype: str, sizes: str) -> tuple[str, Shape, int] | None:
     if dtype not in BITS or not re.fullmatch(r"((0|[1-9][0-9]{0,18})(,(0|[1-9][0-9]{0,18}))*)?", sizes):
         return None
     shape = tuple(map(int, sizes.split(","))) if sizes else ()
+    # Before they are multiplied: the product of a million sizes takes hours.
+    if not _counts(list(shape)):
+        return None
     bits = prod(shape) * BITS[dtype]
-    return (_LOWER[dtype], shape, bits // 8) if _counts(list(shape)) and bits % 8 == 0 else None
+    return (_LOWER[dtype], shape, bits // 8) if bits % 8 == 0 else None
 
 
 def _metadata(text: str) -> dict[str, bytes] | None:

@@ -174,6 +174,7 @@ COMPACT = {
     "an empty size": spelled(ROWS).replace("[2,3]", "[2,,3]"),
     "offsets": spelled(of(data_offsets=[1, 13])),
     "backwards": spelled(of(data_offsets=[12, 0])),
+    "dimensions": spelled(of(shape=[1] * 65)),
     "half a byte": spelled(of(dtype="F4", shape=[1], data_offsets=[0, 0])),
 }
 
@@ -197,6 +198,12 @@ def test_a_header_that_is_read_row_by_row_is_read_as_json(
     assert found == read()
     if case in ("rows", "padded"):
         assert isinstance(found, TensorTable) and list(found.tensors) == list(ROWS)
+
+
+def test_a_shape_of_many_sizes_is_refused_before_they_are_multiplied(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The product of a million large sizes takes hours.
+    monkeypatch.setattr(safetensors, "prod", None)
+    assert safetensors._form("F32", ",".join(["9" * 18] * 65)) is None
 
 
 def test_headers_of_writers_are_read_row_by_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
