@@ -21,6 +21,9 @@ VERSION = 1
 LIMIT = 4 << 20
 """Bytes. A line takes some hundred, so that this is ten thousands of names."""
 
+LONGEST = 4096
+"""Characters of the path of a weights file: no system opens a longer one."""
+
 HEAD = "# Written by modelbuild. `modelbuild update` moves what is pinned here.\n\n"
 
 _DIGEST = "sha256:[0-9a-f]{64}"
@@ -190,12 +193,19 @@ def _checkpoint(name: str, pin: object) -> Error | None:
 
 
 def _weights(name: str, pin: object) -> Error | None:
-    if not name or os.path.isabs(name) or os.path.normpath(name) != name or name.startswith(".."):
+    if os.path.isabs(name) or os.path.normpath(name) != name or name.startswith("..") or not _is_plain(name):
         return Error(f"expected the path of a weights file below the project's folder, got '{shown(name)}'")
     digests, head = (pin.get("digests"), pin) if isinstance(pin, dict) else (pin, None)
     if not isinstance(digests, str) or not re.fullmatch(f"{_DIGEST} xxh3:[0-9a-f]{{32}}", digests):
         return Error(f"expected two digests for '{shown(name)}', got '{_spelled(digests)}'", hint=_REMADE)
     return _head(name, head) if head is not None else None
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name can be one of a file, and the lock, which is UTF-8, can say it."""
+    return (
+        name not in ("", ".") and "\0" not in name and not re.search("[\ud800-\udfff]", name) and len(name) <= LONGEST
+    )
 
 
 def _head(name: str, head: Mapping[str, object]) -> Error | None:

@@ -113,6 +113,20 @@ def test_a_look_at_a_lock_is_written_down(tmp_path: Path) -> None:
     assert lock.observe(file, Observed()) == PINS
 
 
+NAMES = {"nul": "a\\u0000b.gguf", "the folder itself": ".", "no system opens it": "a/" * 3000 + "x.gguf", "none": ""}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_names_that_no_weights_have_are_refused(case: str) -> None:
+    with pytest.raises(Errors, match="expected the path of a weights file"):
+        lock.parse(f'version = 1\n[weights]\n"{NAMES[case]}" = "{DIGESTS}"\n'.encode(), "x.lock")
+
+
+def test_a_name_that_is_not_utf_8_is_not_pinned() -> None:
+    assert lock.weights_name("/p/a/\udcff.gguf", "/p") is None
+    assert lock.weights_name("/p\udcff/\u00e9.gguf", "/p\udcff") == "./\u00e9.gguf"
+
+
 def test_where_a_lock_lies() -> None:
     assert lock.path("/p/ModelBuild.toml") == "/p/ModelBuild.lock"
     assert lock.path("/p/other.toml") == "/p/other.lock"
