@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -33,13 +34,21 @@ class Away:
 
     @cached_property
     def _folders(self) -> Mapping[str, list[str]]:
-        """The names of the pinned files of each folder, and none for the folders around these."""
+        """The names of the pinned files of each folder that has some."""
         found: dict[str, list[str]] = {}
         for folder, name in map(os.path.split, self._pinned):
             found.setdefault(folder, []).append(name)
-            while (above := os.path.dirname(folder)) not in found:
-                found[above], folder = [], above
         return found
+
+    @cached_property
+    def _paths(self) -> list[str]:
+        return sorted(self._pinned)
+
+    def _is_around(self, folder: str) -> bool:
+        """Whether a pinned file lies below a folder, however deep: a lock may name more folders than a list of them could hold."""
+        below = folder + os.sep
+        at = bisect_left(self._paths, below)
+        return at < len(self._paths) and self._paths[at].startswith(below)
 
     def _absent_names(self, folder: str, here: Collection[str]) -> list[str]:
         return [name for name in self._folders.get(folder, ()) if name not in here]
@@ -49,7 +58,7 @@ class Away:
         found = self._observed.kind(path)
         if found is None and path in self._pinned:
             return "file"
-        return found or ("folder" if path in self._folders else None)
+        return found or ("folder" if self._is_around(path) else None)
 
     def entries(self, folder: str) -> Listing:
         """What a folder holds; nothing where only pinned files would be in it. Raises OSError."""

@@ -35,6 +35,11 @@ def test_what_is_pinned_seems_to_be_there(tmp_path: Path) -> None:
         found.entries(str(tmp_path / "other"))
 
 
+def test_a_name_that_only_begins_alike_is_no_folder(tmp_path: Path) -> None:
+    found = away(tmp_path, "m-2/x.gguf", "m.gguf", "m0/x.gguf")
+    assert [found.kind(str(tmp_path / path)) for path in ("m", "m-", "m-2", "m0")] == [None, None, "folder", "folder"]
+
+
 @pytest.mark.parametrize(("text", "known"), [(None, True), (POINTER, True), ("weights", False)])
 def test_only_what_is_not_there_is_known_by_the_lock(tmp_path: Path, text: str | None, known: bool) -> None:
     if text is not None:
