@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
@@ -104,7 +103,7 @@ def absent(cache: LocalCache | None, path: str, *others: str, force: bool = Fals
     """The error for weights that are not here, or only pointers to them, and that a step needs."""
     paths = sorted({path, *others})
     them = "it" if len(paths) == 1 else "them"
-    is_pointed = any(map(os.path.lexists, paths))
+    is_pointed = any(map(lfs.pointed, paths))
     get = f"fetch {them} with 'git lfs pull'" if is_pointed else f"get the file{'s' if others else ''}"
     why = "--force takes nothing from a cache" if force else "what is to be made of them is in no cache"
     more = len(paths) - MOST_NAMED

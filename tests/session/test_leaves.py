@@ -9,7 +9,7 @@ from modelbuild.engine.action import Range
 from modelbuild.engine.cache import LocalCache
 from modelbuild.engine.store import Store
 from modelbuild.files import UNFINISHED
-from modelbuild.session.leaves import at_hand
+from modelbuild.session.leaves import absent, at_hand
 
 
 def test_tensors_of_blobs_and_of_unfinished_files_are_at_hand_while_those_are_there(tmp_path: Path) -> None:
@@ -28,3 +28,11 @@ def test_tensors_of_blobs_and_of_unfinished_files_are_at_hand_while_those_are_th
     assert {where[key] for key in found} == set(blobs.values()) == {blob, near, far}
     assert found[xxh3(far.encode())][0][:3] == (str(scratch / far), 2, 3)
     assert {where[key] for key in at_hand(cache, where, {}, None)} == {blob, near}
+
+
+def test_git_lfs_is_named_for_its_pointers_alone(tmp_path: Path) -> None:
+    pointer, link = tmp_path / "pointer.gguf", tmp_path / "link.gguf"
+    pointer.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'a' * 64}\nsize 1000\n")
+    link.symlink_to("gone")
+    assert "git lfs pull" in str(absent(None, str(pointer)))
+    assert "get the file" in str(absent(None, str(link)))
