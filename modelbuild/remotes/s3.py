@@ -182,7 +182,7 @@ class Bucket:
 
         try:
             self._said(self._ask(send), size)
-        except Error:
+        except (Error, Missing):
             if failed:
                 raise failed[0] from None
             raise

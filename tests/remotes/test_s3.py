@@ -64,6 +64,19 @@ def test_a_large_file_goes_in_parts_and_none_of_it_stays_if_it_breaks() -> None:
         assert b"".join(remote.get(BLOBS, digest, 5, 20 << 20)) == data[5 : 5 + (20 << 20)]
 
 
+def test_what_is_wrong_with_the_bytes_is_no_fault_of_the_bucket() -> None:
+    stores = pytest.importorskip("obstore.store")
+    remote = s3.Bucket("s3://bucket", stores.MemoryStore())
+
+    def pieces() -> Iterator[bytes]:
+        yield bytes(s3.PART)
+        raise FileNotFoundError(2, "No such file or directory")
+
+    with pytest.raises(FileNotFoundError):
+        remote.put(BLOBS, "a" * 64, 2 * s3.PART, pieces)
+    remote.close()
+
+
 @pytest.mark.peer
 def test_a_bucket_that_is_not_there_is_no_empty_one() -> None:
     digest = "a" * 64
