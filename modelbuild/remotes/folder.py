@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import threading
 from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 from modelbuild.errors import Error, Stopped
 from modelbuild.files import DAY, TEMPORARY, free, make_folder, open_plain, reason
+from modelbuild.interrupt import Stop
 from modelbuild.remotes import CHUNK, Missing, Pieces, checked_name
 from modelbuild.words import shown
 
@@ -48,7 +48,7 @@ class Folder:
     def __init__(self, root: str) -> None:
         self.name = root
         self._root = root
-        self._stopped = threading.Event()
+        self._stop = Stop()
         self._swept: set[str] = set()
 
     def size(self, kind: str, digest: str) -> int | None:
@@ -104,7 +104,7 @@ class Folder:
             raise self._fault(error) from None
 
     def stop(self) -> None:
-        self._stopped.set()
+        self._stop.set()
 
     def close(self) -> None:
         """A folder has no connections."""
@@ -113,7 +113,7 @@ class Folder:
         return os.path.join(self._root, checked_name(kind, digest))
 
     def _check(self) -> None:
-        if self._stopped.is_set():
+        if self._stop.is_set:
             raise Stopped
 
     def _reach(self) -> None:
