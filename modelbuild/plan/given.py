@@ -47,29 +47,26 @@ def of_kinds(folder: str, kinds: Iterable[str], tables: Sequence[Deciding]) -> M
     return {kind: (*small(folder, parts.get(kind).FILES), *tables) for kind in kinds}
 
 
-def for_lock(path: str) -> lock.Head | None:
-    """What the lock says of the parts that the checkpoint of a weights file gives; None where other files tell that."""
+def for_lock(folder: str) -> Mapping[str, lock.Head]:
+    """What the lock says of the parts that the checkpoint in a folder gives, by its weights files; nothing where other files tell that."""
     from modelbuild.checkpoint import parts as all_parts
     from modelbuild.checkpoint import shards
     from modelbuild.checkpoint.checkpoint import Checkpoint
 
-    folder, name = os.path.split(path)
     observed = Observed()
     try:
         names = [each for each, kind, _ in observed.entries(folder) if kind == "file"]
-        if (
-            "config.json" not in names
-            or shards.INDEX in names
-            or name not in (all_ := shards.weights(names, None, folder))
-        ):
-            return None
+        if "config.json" not in names or shards.INDEX in names:
+            return {}
+        weights = shards.weights(names, None, folder)
         config = Checkpoint({"config.json": observed.read(os.path.join(folder, "config.json"))}.get).config
     except (Error, OSError):
-        return None
-    tables = [(each, Source(os.path.join(folder, each), "safetensors")) for each in all_]
+        return {}
+    tables = [(each, Source(os.path.join(folder, each), "safetensors")) for each in weights]
     if not all_parts.possible(config) or not all(lfs.is_here(source.path) for _, source in tables):
-        return None
-    return {lock.PARTS: " ".join(parts(observed, folder, config, tables))}
+        return {}
+    head = {lock.PARTS: " ".join(parts(observed, folder, config, tables))}
+    return dict.fromkeys(weights, head)
 
 
 def small(folder: str, names: Iterable[str]) -> tuple[Deciding, ...]:

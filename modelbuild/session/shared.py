@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -183,9 +183,10 @@ def pin_weights(session: Session, shared: Shared, graph: Graph, *, whole: bool =
         return
     with suppress(Error, Errors):
         new: dict[str, str | None] = {}
+        heads: dict[str, Mapping[str, lock.Head]] = {}
         for name, source in _pinnable(session, graph):
             with suppress(Error, OSError):
-                if (pin := _pin(session, shared, source)) is not None:
+                if (pin := _pin(session, shared, source, heads)) is not None:
                     new[name] = pin
         before = pins.read(session)
         is_new = any(before.get(name) != pin for name, pin in new.items())
@@ -283,8 +284,11 @@ def _weights(graph: Graph) -> dict[Source, None]:
     return {ref: None for role, ref in inputs if isinstance(ref, Source) and (ref.is_weights or role == "imatrix")}
 
 
-def _pin(session: Session, shared: Shared, source: Source) -> str | None:
-    """The pin of a weights file; None for one that is no longer what the build has read. Raises Error and OSError."""
+def _pin(session: Session, shared: Shared, source: Source, heads: dict[str, Mapping[str, lock.Head]]) -> str | None:
+    """The pin of a weights file; None for one that is no longer what the build has read. Raises Error and OSError.
+
+    heads  what is said of the checkpoints so far, by folder: to tell it of one takes the heads of all its files
+    """
     from modelbuild.project import lock
 
     digest = session.sources.digest(source)
@@ -299,7 +303,10 @@ def _pin(session: Session, shared: Shared, source: Source) -> str | None:
     elif source.is_weights:
         from modelbuild.plan import given
 
-        head = given.for_lock(source.path)
+        folder, file = os.path.split(source.path)
+        if folder not in heads:
+            heads[folder] = given.for_lock(folder)
+        head = heads[folder].get(file)
     if head is None:
         return f"{sha256} {digest}"
     # The head is that of this content.

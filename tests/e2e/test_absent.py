@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from modelbuild.engine import build as engine_build
+from modelbuild.plan import given
 from modelbuild.sharing import contents
 from modelbuild.tensors.formats import gguf, split
 from modelbuild.tensors.formats.limit import Limit
@@ -225,6 +226,23 @@ template = "{{{{ .Prompt }}}}"
 """
 
 
+def split_in_two(base: Path) -> None:
+    """Write the weights of a checkpoint as two files, without an index."""
+    data = (base / "model.safetensors").read_bytes()
+    size = 8 + int.from_bytes(data[:8], "little")
+    rows = [(name, row) for name, row in json.loads(data[8:size]).items() if name != "__metadata__"]
+    for number, half in enumerate((rows[::2], rows[1::2]), 1):
+        header, body = {}, b""
+        for name, row in half:
+            start, end = row["data_offsets"]
+            header[name] = {**row, "data_offsets": [len(body), len(body) + end - start]}
+            body += data[size + start : size + end]
+        text = json.dumps(header).encode()
+        name = f"model-0000{number}-of-00002.safetensors"
+        (base / name).write_bytes(len(text).to_bytes(8, "little") + text + body)
+    (base / "model.safetensors").unlink()
+
+
 def test_the_lock_says_whether_a_checkpoint_has_a_projector(tmp_path: Path) -> None:
     """Without an index, only the tensors tell."""
     first, second = Clone(tmp_path / "first", SEER), Clone(tmp_path / "second", SEER)
@@ -242,6 +260,21 @@ def test_the_lock_says_whether_a_checkpoint_has_a_projector(tmp_path: Path) -> N
     second.write("ModelBuild.lock", f'version = 1\n[weights]\n"base/model.safetensors" = "{digests}"\n')
     second.build(code=2)
     assert "the lock does not say whether they have a projector or a draft" in second.errors
+
+
+def test_a_checkpoint_of_several_files_is_looked_at_once_for_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Clone(tmp_path / "first", SEER)
+    zoo.write(first.folder / "base", SEEING)
+    base = first.folder / "base"
+    split_in_two(base)
+    folders: list[str] = []
+    for_lock = given.for_lock
+    monkeypatch.setattr(given, "for_lock", lambda folder: folders.append(folder) or for_lock(folder))
+    first.build()
+    assert folders == [str(base)]
+    assert (first.folder / "ModelBuild.lock").read_text().count('parts = "projector"') == 2
 
 
 @pytest.mark.parametrize("left", ["nothing", "pointer"])

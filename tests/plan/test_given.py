@@ -9,7 +9,7 @@ from modelbuild.observed import Observed
 from modelbuild.plan import given
 
 from .test_plan import graph
-from .test_sides import TOWER, kinds, seeing
+from .test_sides import SEEING, TOWER, kinds, seeing
 
 VISUAL = "visual.blocks.0.norm1.weight"
 QWEN = "Qwen2_5_VLForConditionalGeneration"
@@ -46,3 +46,13 @@ def test_the_type_of_a_projector_leaves_its_class(tmp_path: Path) -> None:
 
 def test_no_index_and_no_weights_give_no_parts(tmp_path: Path) -> None:
     assert given.parts(Observed(), str(tmp_path), {"architectures": [QWEN]}, []) == {}
+
+
+def test_the_parts_of_all_files_of_a_checkpoint_are_told_at_once(tmp_path: Path) -> None:
+    names = [f"model-0000{number}-of-00002.safetensors" for number in (1, 2)]
+    for name, tensor in zip(names, ("model.norm.weight", TOWER), strict=True):
+        header = json.dumps({tensor: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
+        (tmp_path / name).write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    assert given.for_lock(str(tmp_path)) == {}
+    (tmp_path / "config.json").write_bytes(SEEING["seeing/config.json"].encode())
+    assert given.for_lock(str(tmp_path)) == dict.fromkeys(names, {"parts": "projector"})
