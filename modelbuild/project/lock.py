@@ -83,9 +83,9 @@ def observe(file: str, observed: Observed) -> Pins:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        from modelbuild.files import reason
+        from modelbuild.files import reason, remedy
 
-        raise Error(f"cannot be read: {reason(error)}", path=shown_as) from None
+        raise Error(f"cannot be read: {reason(error)}", path=shown_as, hint=remedy(error) or _REMADE) from None
     return parse(data, shown_as)
 
 

@@ -135,8 +135,9 @@ def test_where_a_lock_lies() -> None:
 
 def test_a_lock_that_cannot_be_read(tmp_path: Path) -> None:
     os.mkdir(tmp_path / "ModelBuild.lock")
-    with pytest.raises(Error, match="cannot be read"):
+    with pytest.raises(Error, match="cannot be read") as caught:
         lock.observe(str(tmp_path / "ModelBuild.toml"), Observed())
+    assert caught.value.hint
 
 
 def test_changes_are_told_by_name() -> None:
