@@ -206,7 +206,8 @@ class SharedCache(LocalCache):
             return None
 
     def hindrances(self) -> list[tuple[str, str]]:
-        found = [told(error) for error in self.line.first.values()]
+        # Other threads may meet their first fault meanwhile.
+        found = [told(error) for error in tuple(self.line.first.values())]
         found += ["has results that no key of [cache] trust signed"] if self._is_told else []
         return [("the remote cache", "; ".join(dict.fromkeys(found)))] if found else []
 

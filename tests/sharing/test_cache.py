@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from modelbuild import interrupt
 from modelbuild.errors import Error
 from modelbuild.remotes import BLOBS, RECORDS
-from modelbuild.sharing import line
+from modelbuild.sharing import cache, line
 from modelbuild.sharing.line import FAULTS, Line, Lost, _Ledger
 from modelbuild.sharing.record import Record
 from tests.sharing.shared_toy import TEXT, Machine, Memory, at_random, chain
@@ -210,3 +211,15 @@ def test_a_record_that_names_other_bytes_makes_no_failed_build(tmp_path: Path, r
     second = Machine(tmp_path / "b", remote)
     assert second.built() == ALL
     assert second.layer() == MADE
+
+
+def test_a_fault_that_comes_while_another_is_told_breaks_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = {"read": Error("it is slow")}
+
+    def told(error: Error) -> str:
+        first["write"] = Error("it is full")
+        return error.what
+
+    monkeypatch.setattr(cache, "told", told)
+    shared: Any = SimpleNamespace(line=SimpleNamespace(first=first), _is_told=False)
+    assert cache.SharedCache.hindrances(shared) == [("the remote cache", "it is slow")]
