@@ -51,7 +51,7 @@ def push(session: Session, graph: Graph, hear: Hear) -> Exchanged:
     with _Joined(session, "write", hear) as joined:
         if not joined.cache.writes:
             hint = "name the key that signs: [cache] sign = PATH; a record without a signature would be refused by all"
-            raise Error("this project trusts signed results alone, and has no key to sign with", hint=hint)
+            raise Error("this project trusts only signed results, and this machine has no key to sign with", hint=hint)
         standing = joined.look_up(graph)
         moved, size, failed, count = 0, 0, [], 0
         wrong: Error | None = None

@@ -154,8 +154,6 @@ def not_mutual(session: Session) -> Error | None:
         return None
     if declared.mode != "both":
         return forbidden(session, "--executor, whose workers need a cache that is read and written")
-    if session.settings.offline and not _is_here(declared):
-        return Error("--executor needs the remote cache, and --offline is given", hint="leave --offline out")
     what = "--executor needs a key that signs results, and this machine has none"
     return Error(what, hint="name its file: [cache] sign = PATH")
 
