@@ -83,6 +83,7 @@ def _build(
         report({"event": "stale", **stale})
     graph = session.graph.select(outputs)
     building = _Building(session, graph, destination, report)
+    is_sent = True
     with joined(session, building.hear_of_remote, destination.scratch) as shared:
         try:
             done = building.run(options)
@@ -95,9 +96,11 @@ def _build(
         if shared is not None:
             send_made_before(session, shared, graph)
             with interrupt.deferred(shared.cache.stop):
-                shared.cache.finish(interrupt.check)
-            pin_weights(session, shared, graph, whole=selection.edit is None)
-        owes = owed(session, graph, shared)
+                is_sent = not shared.cache.finish(interrupt.check).left
+            # A lock that is ahead of the remote would promise what nobody finds; the next build sends it.
+            if is_sent:
+                pin_weights(session, shared, graph, done.results, whole=selection.edit is None)
+        owes = owed(session, graph, shared if is_sent else None)
     warn_of_other_weights(session, graph, report)
     # Where something is left to tidy up, the next build must not take it that there is nothing to do.
     if building.tidied and not (done.errors or stale.get("files") or _is_passing(session, selection)):

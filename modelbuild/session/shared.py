@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -166,9 +166,12 @@ def is_shared(step: Step, *, foreign: bool) -> bool:
     return bool(step.inputs) and makes != "manifest" and (foreign or makes != "foreign")
 
 
-def pin_weights(session: Session, shared: Shared, graph: Graph, *, whole: bool = True) -> None:
+def pin_weights(
+    session: Session, shared: Shared, graph: Graph, made: Collection[str] | None = None, *, whole: bool = True
+) -> None:
     """Note in the lock the digests of the weights that a build has read: a machine without them finds what was made of them.
 
+    Nothing is noted of weights that a step reads of which nothing was `made`; None: all was.
     Where that changes the lock, and the session's plan is the `whole` project's, pins of files go that no model is made of.
 
     Nothing is noted with --locked, nor where the lock cannot be written, or would be too long. Raises no Error.
@@ -182,7 +185,12 @@ def pin_weights(session: Session, shared: Shared, graph: Graph, *, whole: bool =
     with suppress(Error, Errors):
         new: dict[str, str | None] = {}
         heads: dict[str, Mapping[str, lock.Head]] = {}
+        failed = {
+            ref for step in graph.steps.values() if made is not None and step.name not in made for _, ref in step.inputs
+        }
         for name, source in _pinnable(session, graph):
+            if source in failed:
+                continue
             with suppress(Error, OSError):
                 if (pin := _pin(session, shared, source, heads)) is not None:
                     new[name] = pin

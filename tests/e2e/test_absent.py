@@ -322,6 +322,36 @@ def test_what_a_build_may_not_note_the_next_one_notes_and_sends(tmp_path: Path, 
     assert second.tree() == first.tree()
 
 
+def test_weights_are_pinned_when_what_was_made_of_them_was_sent(tmp_path: Path) -> None:
+    first, second = Clone(tmp_path / "first", LAYER), Clone(tmp_path / "second", LAYER)
+    for each in (first, second):
+        zoo.write(each.folder / "base", CASE)
+        edited(each)
+    (tmp_path / "share").rmdir()
+    (tmp_path / "share").write_bytes(b"no folder")
+    first.build()
+    assert not (first.folder / "ModelBuild.lock").exists()
+    (tmp_path / "share").unlink()
+    (tmp_path / "share").mkdir()
+    first.build()
+    assert first.computed == 0
+    second.without(first)
+    second.build()
+    assert second.computed == 0
+    assert second.tree() == first.tree()
+
+
+def test_weights_of_a_failed_step_are_not_pinned(tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "first", SEER + '[model.good]\nfrom = "./other"\n')
+    for folder, case in (("base", SEEING), ("other", CASE)):
+        zoo.write(clone.folder / folder, case)
+    split_in_two(clone.folder / "base")
+    (clone.folder / "base" / "model-00002-of-00002.safetensors").unlink()
+    clone.run("build", "-k", code=1)
+    lock = (clone.folder / "ModelBuild.lock").read_text()
+    assert '"other/model.safetensors"' in lock and "base/" not in lock
+
+
 def test_a_build_that_owes_the_lock_nothing_is_stamped_for_all(tmp_path: Path) -> None:
     clone = Clone(tmp_path / "first", LAYER)
     zoo.write(clone.folder / "base", CASE)
