@@ -264,8 +264,8 @@ class _Git:
         return done.stdout
 
     def commit(self, name: str) -> str:
-        """The commit that a name of a revision means; NOTHING for as many zeros, as git and CI say it of a new branch."""
-        if name == NOTHING:
+        """The commit that a name of a revision means; NOTHING for as many zeros as a commit has, as git and CI say it of a new branch."""
+        if name in (NOTHING, "0" * 64):
             return NOTHING
         wrong = not name or name.startswith(("-", "^")) or "\0" in name
         done = None if wrong else self._run("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")

@@ -89,6 +89,8 @@ def test_errors_say_what_to_do(project: InProcess, tmp_path: Path, monkeypatch: 
     monkeypatch.chdir(project.folder)
     assert "git knows no revision 'nope'" in said(project, "--since", "nope", code=2)
     assert "--since is missing" in said(project, code=2)
+    both = said(project, "--since", "HEAD", "--markdown", "--targets", code=2)
+    assert "--markdown and --targets cannot be used together" in both
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     other = InProcess(tmp_path)
     other.write("ModelBuild.toml", "")

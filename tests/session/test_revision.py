@@ -214,7 +214,8 @@ def test_what_is_no_repository_and_a_machine_without_git_are_errors(
         pass
 
 
-def test_before_the_first_commit_there_is_nothing(repo: Path, store: Store) -> None:
-    with revision.of("0" * 40, str(repo / "ModelBuild.toml"), store) as found:
+@pytest.mark.parametrize("digits", [40, 64])
+def test_before_the_first_commit_there_is_nothing(repo: Path, store: Store, digits: int) -> None:
+    with revision.of("0" * digits, str(repo / "ModelBuild.toml"), store) as found:
         assert not Path(found.path(str(repo / "ModelBuild.toml"))).exists()
         assert found.changed == frozenset()

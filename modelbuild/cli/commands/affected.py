@@ -55,6 +55,8 @@ def run(
     from modelbuild.session import affected as compared
     from modelbuild.session import revision
 
+    if markdown and as_targets:
+        raise Error("--markdown and --targets cannot be used together", hint="leave one of them out")
     session, report = call.session, call.report
     selection = session.select(targets) if targets else session.everything()
     with revision.of(since, session.file, session.store) as before:
